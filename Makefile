@@ -1,0 +1,220 @@
+# moxie: one file, no recursion into rooms. `make help` lists the targets.
+#
+# Objects go to build/<config>/, where <config> is static (the default), dynamic, san or fuzz,
+# followed by the compiler's name when that is not gcc; so configurations never mix. All objects
+# but main.o form libmoxie.a; the program and the test programs link it.
+
+PREFIX  := /usr/local
+DESTDIR :=
+CFLAGS  := -g
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+# ---- configuration -------------------------------------------------------------------------------
+
+CONFIG := static
+LINK   := -static
+PROG   := moxie
+ifdef DYNAMIC
+CONFIG := dynamic
+LINK   :=
+endif
+ifdef SAN
+CONFIG := san
+LINK   :=
+CODE   := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+ifdef LIBFUZZER
+CONFIG := fuzz
+LINK   :=
+CODE   := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+endif
+ifneq ($(notdir $(firstword $(CC))),gcc)
+CONFIG := $(CONFIG)-$(notdir $(firstword $(CC)))
+endif
+BUILD := build/$(CONFIG)
+ifdef SAN
+PROG := $(BUILD)/moxie
+endif
+ifdef WERROR
+CODE += -Werror
+endif
+
+ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
+
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
+DEFINES := -D_GNU_SOURCE -I. -Isrc
+LIBS    := -lpcre2-8 -lutf8proc -ljansson -lz -pthread -lm
+COMPILE  = $(CC) -std=c11 $(OPT) $(CFLAGS) $(WARN) $(CODE) $(DEFINES) $(ISA) -pthread \
+           -ffile-prefix-map=$(CURDIR)=. -MMD -MP
+
+# ---- sources -------------------------------------------------------------------------------------
+
+SRC  := $(sort $(wildcard src/*.c src/*/*.c src/kern/*/*.c models/*.c models/demo/*.S quant/*.c \
+                          offload/*.c net/*.c))
+OBJ  := $(addprefix $(BUILD)/,$(addsuffix .o,$(basename $(SRC))))
+MAIN := $(BUILD)/src/main.o
+LIB  := $(BUILD)/libmoxie.a
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $1))
+
+TIDY   := $(BUILD)/tools/tidy
+GOLDEN := $(BUILD)/tests/check_golden
+UNIT   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+FUZZ   := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+KERN   := $(patsubst %,$(BUILD)/tests/check_kern,$(firstword $(wildcard tests/kern/*.c)))
+SHELL_TESTS := $(wildcard tests/cli/test_*.sh tests/fault/test_*.sh)
+
+# The kernels and what they stand on need no package: this much is cross-compiled by check-arm.
+KERN_LIB := $(filter $(addprefix $(BUILD)/,src/base/% src/tensor/% src/kern/% quant/%),$(OBJ))
+
+# ---- flags by file -------------------------------------------------------------------------------
+
+OPT := -O2
+$(BUILD)/src/kern/% $(BUILD)/src/backend/%: OPT := -O3
+
+# Only these files may use instructions beyond the baseline; they run after cpu.c has seen them.
+ifeq ($(ARCH),x86_64)
+AVX2   := -mavx2 -mfma -mf16c
+AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
+$(BUILD)/src/kern/x86/kern_sse%: ISA := -mssse3 -msse4.1
+$(BUILD)/src/kern/x86/kern_avx2%: ISA := $(AVX2)
+$(BUILD)/src/kern/x86/kern_avx512%: ISA := $(AVX512)
+$(BUILD)/src/kern/x86/kern_vnni%: ISA := $(AVX512) -mavx512vnni
+endif
+ifeq ($(ARCH),aarch64)
+$(BUILD)/src/kern/arm/kern_dotprod%: ISA := -march=armv8.2-a+dotprod
+$(BUILD)/src/kern/arm/kern_i8mm%: ISA := -march=armv8.2-a+dotprod+i8mm
+endif
+# The scalar truth is not contracted: the same bits from every compiler.
+$(BUILD)/src/kern/kern_ref% $(BUILD)/src/kern/dequant_ref%: ISA := -ffp-contract=off
+
+# ---- the program ---------------------------------------------------------------------------------
+
+.DEFAULT_GOAL := all
+.SUFFIXES:
+.SECONDARY:
+.DELETE_ON_ERROR:
+.PHONY: all demo install check check-san check-kern check-arm check-real check-chroot tidy fuzz \
+        fuzz-run help clean
+
+all: $(PROG) ## build ./moxie, one static file (DYNAMIC=1 shared, SAN=1 sanitizers, CC=clang)
+
+$(BUILD)/moxie: $(MAIN) $(LIB)
+	$(CC) $(CODE) $(LINK) -o $@ $(MAIN) $(LIB) $(LIBS)
+
+ifndef SAN # ./moxie is a copy that changes when the configuration does
+.PHONY: moxie
+moxie: $(BUILD)/moxie
+	@cmp -s $< $@ || { cp $< $@.new && mv $@.new $@; }
+endif
+
+$(LIB): $(filter-out $(MAIN),$(OBJ))
+	@rm -f $@
+	$(AR) rcsD $@ $^
+
+DEPS := $(BUILD)/deps-build.ok
+$(BUILD)/deps-%.ok: tools/deps.sh
+	@mkdir -p $(@D)
+	@CC="$(CC)" sh tools/deps.sh --test $*
+	@touch $@
+
+$(BUILD)/%.o: %.c Makefile | $(DEPS)
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+
+$(BUILD)/%.o: %.S Makefile | $(DEPS)
+	@mkdir -p $(@D)
+	$(CC) -I. -MMD -MP -c -o $@ $<
+
+$(BUILD)/models/demo/demo.o: models/demo/tinymoe-q8_0.gguf
+
+install: $(PROG) ## install $(DESTDIR)$(PREFIX)/bin/moxie
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(PROG) $(DESTDIR)$(PREFIX)/bin/moxie
+
+demo: $(PROG) ## build, then write a story with the embedded model
+	@echo "The embedded model is small, 5.7 M parameters, and writes childish stories:" >&2
+	@./$(PROG) run --seed 1 -n 200 -p "Once upon a time, there was a little dog who"
+
+# ---- tests ---------------------------------------------------------------------------------------
+
+LINK_TEST = @mkdir -p $(@D) && $(CC) $(CODE) $(TEST_LINK) -o $@ $(filter %.o %.a,$^)
+
+$(UNIT): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(LIB)
+	$(LINK_TEST) -lcmocka $(LIBS)
+$(call objects,tests/unit/*.c): | $(BUILD)/deps-check.ok
+
+$(FUZZ): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(LIB)
+	$(LINK_TEST) $(LIBS)
+ifdef LIBFUZZER
+$(FUZZ): TEST_LINK := -fsanitize=fuzzer
+else
+$(FUZZ): $(BUILD)/tests/fuzz/driver.o
+endif
+
+$(KERN): $(call objects,tests/kern/*.c) $(KERN_LIB)
+	$(LINK_TEST) -pthread -lm
+
+$(GOLDEN): $(call objects,tests/golden/*.c)
+	$(LINK_TEST) -ljansson -lm
+
+$(TIDY): $(BUILD)/tools/tidy.o
+	$(LINK_TEST)
+
+# What `check` runs, two at a time; the longest come first.
+JOBS := "$(GOLDEN) tests/golden" "$(GOLDEN) ../shared/golden" $(SHELL_TESTS:%="sh %") $(KERN) \
+        $(UNIT) $(foreach t,$(FUZZ),"$t tests/fuzz/corpus/$(patsubst fuzz_%,%,$(notdir $t))") \
+        $(TIDY) "sh tests/tidy_selftest.sh $(TIDY)" "sh tools/check_headers.sh"
+
+TESTS := $(GOLDEN) $(TIDY) $(UNIT) $(FUZZ) $(KERN)
+check: $(PROG) $(TESTS) ## every test that needs no real model; the last line is the count
+	@MOXIE=./$(PROG) CC="$(CC)" sh tools/run_tests.sh $(BUILD)/log $(JOBS)
+
+check-san: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
+	@TEST_SECONDS=1200 $(MAKE) --no-print-directory SAN=1 check
+
+check-kern: $(KERN) ## this CPU's kernels against the reference, in full
+	$(EMULATOR) $(KERN)
+
+ARM  := aarch64-linux-gnu
+QEMU := qemu-aarch64-static
+check-arm: ## the ARM kernels, cross-compiled and run by qemu
+	@if command -v $(ARM)-gcc >/dev/null && command -v $(QEMU) >/dev/null; then \
+	    $(MAKE) --no-print-directory CC=$(ARM)-gcc DEPS= TEST_LINK=-static \
+	        EMULATOR="$(QEMU) -cpu max" check-kern; \
+	else \
+	    echo "1..0 # SKIP needs the packages gcc-aarch64-linux-gnu and qemu-user-static"; \
+	fi
+
+check-real: $(PROG) ## two real models: fetched, ids and perplexities compared
+	@MOXIE=./$(PROG) sh tests/real.sh
+
+check-chroot: ## a fresh Debian 12 and the two commands of the README (root, debootstrap)
+	@sh tests/check_chroot.sh
+
+tidy: $(TIDY) ## style, include law, lengths
+	@$(TIDY)
+
+FUZZ_SECONDS := 60
+fuzz: ## hunt with libFuzzer (clang), FUZZ_SECONDS=60 for each target
+	@$(MAKE) --no-print-directory CC=clang LIBFUZZER=1 fuzz-run
+
+fuzz-run: $(FUZZ)
+	@for t in $(FUZZ); do \
+	    name=$${t##*/fuzz_} && found=$(BUILD)/corpus/$$name && mkdir -p $$found && \
+	    $$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(BUILD)/$$name- $$found \
+	        tests/fuzz/corpus/$$name || exit 1; \
+	done
+
+# ---- the rest ------------------------------------------------------------------------------------
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 14
+
+clean: ## remove everything that was built
+	rm -rf build moxie
+
+-include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d $(BUILD)/*/*/*/*.d)

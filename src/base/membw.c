@@ -1,0 +1,100 @@
+/*
+ * membw.c: a read-bandwidth probe in portable C.
+ *
+ * The buffer is cut into chunks that the thread pool hands out, as the rows of a weight matrix are. Each chunk is
+ * summed into sixteen independent accumulators, which any compiler turns into its widest baseline vectors; on one
+ * core such a loop waits for memory, not for the adder. Pages are written once before the first pass: untouched
+ * ones all map to one page of zeros, which sits in the cache.
+ */
+#include "base/membw.h"
+
+#include "base/mem.h"
+#include "base/os.h"
+#include "base/pool.h"
+
+#include <assert.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BUFFER_BYTES_MIN ((size_t)256 << 20)
+#define BUFFER_BYTES_MAX ((size_t)2 << 30)
+#define CACHES 8 /* the buffer is at least this many last-level caches */
+#define CHUNK_BYTES                                                                                \
+    ((size_t)4 << 20) /* long enough for the prefetchers, short enough to share out */
+#define PASSES_MIN 5
+#define PASSES_NS 600000000u /* then passes go on until this time is over */
+#define LANES 16
+
+static size_t buffer_bytes(void)
+{
+    long cache = 0;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+    const size_t n = cache > 0 ? (size_t)cache * CACHES : 0;
+    if (n < BUFFER_BYTES_MIN) return BUFFER_BYTES_MIN;
+    return n < BUFFER_BYTES_MAX ? n / CHUNK_BYTES * CHUNK_BYTES : BUFFER_BYTES_MAX;
+}
+
+struct probe {
+    uint64_t *data; /* (n_chunk, CHUNK_BYTES) */
+    uint64_t *sum;  /* (n_chunk) keeps the compiler from dropping the reads */
+};
+
+static void fill_chunk(void *ctx, uint32_t i_task, uint32_t i_thread)
+{
+    (void)i_thread;
+    const struct probe *const p = ctx;
+    memset((char *)p->data + i_task * CHUNK_BYTES, 1, CHUNK_BYTES);
+}
+
+static void sum_chunk(void *ctx, uint32_t i_task, uint32_t i_thread)
+{
+    (void)i_thread;
+    const struct probe *const p = ctx;
+    const uint64_t *x = p->data + i_task * (CHUNK_BYTES / sizeof *x);
+    uint64_t lane[LANES] = {0};
+    for (size_t i = 0; i < CHUNK_BYTES / sizeof *x; i += LANES)
+        for (size_t j = 0; j < LANES; j++) lane[j] += x[i + j];
+    uint64_t sum = 0;
+    for (size_t j = 0; j < LANES; j++) sum += lane[j];
+    p->sum[i_task] = sum;
+}
+
+/* Nanoseconds of the fastest pass. */
+static uint64_t best_pass(struct pool *pool, struct probe *p, uint32_t n_chunk)
+{
+    pool_run(pool, fill_chunk, p, n_chunk);
+    uint64_t best = UINT64_MAX;
+    const uint64_t start = os_time_ns();
+    for (uint32_t i = 0; i < PASSES_MIN || os_time_ns() - start < PASSES_NS; i++) {
+        const uint64_t t0 = os_time_ns();
+        pool_run(pool, sum_chunk, p, n_chunk);
+        const uint64_t t = os_time_ns() - t0;
+        if (t < best) best = t;
+    }
+    for (uint32_t i = 0; i < n_chunk; i++)
+        assert(p->sum[i] == UINT64_C(0x0101010101010101) * (CHUNK_BYTES / sizeof *p->data));
+    return best;
+}
+
+enum err membw_read(uint32_t n_thread, double *bytes_per_s)
+{
+    assert(n_thread > 0);
+    assert(bytes_per_s);
+    const size_t n_bytes = buffer_bytes();
+    const uint32_t n_chunk = (uint32_t)(n_bytes / CHUNK_BYTES);
+    struct pool *pool = NULL;
+    struct probe p = {.data = mem_alloc(MEM_SCRATCH, n_bytes),
+                      .sum = mem_alloc_array(MEM_SCRATCH, n_chunk, sizeof *p.sum)};
+    enum err err = p.data && p.sum ? OK : ERR_MEMORY;
+    if (err == OK) err = pool_open(&pool, n_thread);
+    if (err == OK) {
+        const uint64_t ns = best_pass(pool, &p, n_chunk);
+        *bytes_per_s = (double)n_bytes / ((double)(ns ? ns : 1) / 1e9);
+    }
+    pool_close(pool);
+    mem_free(p.data);
+    mem_free(p.sum);
+    return err;
+}

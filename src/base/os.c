@@ -1,0 +1,380 @@
+/*
+ * os.c: files, clock and signals, on POSIX with Linux's /proc. CPUs are counted in os_cpu.c.
+ *
+ * SIGBUS guard. Weights are read straight from the mapped file, and the kernel answers a read
+ * beyond the end of a file that has shrunk with SIGBUS. The handler looks the address up in a table
+ * of our mappings, puts zero pages over the rest of the mapping with one mmap (a plain system call,
+ * safe in a handler), marks the mapping broken and returns: the step finishes with zeros and the
+ * engine, which asks os_map_broken() after each step, throws its result away. Any other SIGBUS is a
+ * bug: the default action is restored and the instruction runs into it again.
+ *
+ * Table of mappings: a fixed array, read by the handler without a lock. A slot is claimed by
+ * changing its start from FREE to CLAIMED, and becomes visible when start holds the address, which
+ * is stored last; it is withdrawn before the mapping goes away.
+ *
+ * The file's variables are that table and the signal flags; signal handlers have no other way.
+ */
+#include "base/os.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static_assert(sizeof(off_t) == 8,
+              "files over 2 GiB: on 32-bit systems define _FILE_OFFSET_BITS=64");
+
+/* Two models of the largest number of parts (a draft model beside the main one), and a few
+ * single files. */
+#define MAPS_MAX (2 * GGUF_SPLITS_MAX + 64)
+
+enum { FREE = 0, CLAIMED = 1 }; /* values of start that are no address of a mapping */
+
+static struct {
+    atomic_uintptr_t start;
+    atomic_uintptr_t end; /* rounded up to a page */
+    atomic_bool broken;
+} maps[MAPS_MAX];
+
+static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t page_bytes; /* sysconf() is not promised to be safe in a handler */
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+/* Zero pages from the fault to the end of its mapping: what follows the first missing page of a
+ * shrunken file is missing too, and one call per fault would take minutes for a large file. */
+static bool patch_mapping(uintptr_t fault)
+{
+    const uintptr_t page = fault & ~((uintptr_t)page_bytes - 1);
+    for (size_t i = 0; i < MAPS_MAX; i++) {
+        const uintptr_t start = atomic_load(&maps[i].start);
+        if (start <= CLAIMED || fault < start) continue;
+        const uintptr_t end = atomic_load(&maps[i].end);
+        if (fault >= end || atomic_load(&maps[i].start) != start) continue;
+        void *at = (void *)page;
+        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+        if (mmap(at, end - page, PROT_READ, flags, -1, 0) != at) return false;
+        atomic_store(&maps[i].broken, true);
+        return true;
+    }
+    return false;
+}
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+    (void)context;
+    const int errno_before = errno;
+    if (!patch_mapping((uintptr_t)info->si_addr)) signal(sig, SIG_DFL);
+    errno = errno_before;
+}
+
+static void on_sigint(int sig)
+{
+    if (interrupted) {
+        signal(sig, SIG_DFL);
+        raise(sig); /* takes effect when this handler returns */
+    }
+    interrupted = 1;
+}
+
+void os_init(void)
+{
+    page_bytes = (sig_atomic_t)sysconf(_SC_PAGESIZE);
+    assert(page_bytes > 0);
+
+    struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_RESTART};
+    sigemptyset(&bus.sa_mask);
+    sigaction(SIGBUS, &bus, NULL);
+
+    struct sigaction pipe_ = {.sa_handler = SIG_IGN};
+    sigemptyset(&pipe_.sa_mask);
+    sigaction(SIGPIPE, &pipe_, NULL);
+
+    struct sigaction before;
+    if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler == SIG_IGN) return;
+    struct sigaction intr = {.sa_handler = on_sigint}; /* no SA_RESTART: a waiting read must end */
+    sigemptyset(&intr.sa_mask);
+    sigaction(SIGINT, &intr, NULL);
+}
+
+bool os_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+void os_interrupt_clear(void)
+{
+    interrupted = 0;
+}
+
+/* ---- mapped files ---------------------------------------------------------------------------- */
+
+static bool slot_claim(uint32_t *i_slot)
+{
+    for (uint32_t i = 0; i < MAPS_MAX; i++) {
+        uintptr_t expected = FREE;
+        if (!atomic_compare_exchange_strong(&maps[i].start, &expected, CLAIMED)) continue;
+        atomic_store(&maps[i].broken, false);
+        *i_slot = i;
+        return true;
+    }
+    return false;
+}
+
+static void slot_publish(uint32_t i_slot, const void *data, size_t n_bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    atomic_store(&maps[i_slot].end, (uintptr_t)data + (n_bytes + page - 1) / page * page);
+    atomic_store(&maps[i_slot].start, (uintptr_t)data);
+}
+
+/* A sentence of its own for each way in which a path is not a file that can be read. */
+static enum err open_failed(const char *path, int error)
+{
+    switch (error) {
+    case ENOENT:
+        if (path[0] == '\0')
+            return err_set(ERR_INPUT, "the name of the file is empty; give a path");
+        return err_set(ERR_INPUT, "%s: no such file; check the path", path);
+    case ENOTDIR:
+        return err_set(ERR_INPUT, "%s: no such file: a part of the path is not a directory", path);
+    case EACCES:
+    case EPERM:
+        return err_set(ERR_INPUT, "%s: no permission to read; check its owner and mode", path);
+    case ELOOP:
+        return err_set(ERR_INPUT, "%s: symbolic links that lead in a circle; point them at a file",
+                       path);
+    case ENAMETOOLONG:
+        return err_set(ERR_INPUT, "%s: the path is longer than the system allows", path);
+    case ENXIO:
+        return err_set(ERR_INPUT,
+                       "%s: is a socket or a device without a driver, expected a regular file",
+                       path);
+    default:
+        return err_set(ERR_INPUT, "%s: cannot be opened: %s", path, strerror(error));
+    }
+}
+
+static enum err check_regular(const char *path, const struct stat *st)
+{
+    if (S_ISDIR(st->st_mode))
+        return err_set(ERR_INPUT, "%s: is a directory, expected a file; name the file inside it",
+                       path);
+    if (!S_ISREG(st->st_mode))
+        return err_set(ERR_INPUT,
+                       "%s: is a %s, expected a regular file; copy its contents into one", path,
+                       S_ISFIFO(st->st_mode) ? "pipe" : "device or socket");
+    if (st->st_size == 0)
+        return err_set(ERR_INPUT, "%s: the file is empty; fetch or convert it again", path);
+    if ((uint64_t)st->st_size > SIZE_MAX / 2)
+        return err_set(ERR_INPUT, "%s: %jd bytes are more than this system can map", path,
+                       (intmax_t)st->st_size);
+    return OK;
+}
+
+enum err os_map_file(struct os_map *m, const char *path)
+{
+    assert(m);
+    assert(path);
+    *m = (struct os_map){.fd = -1};
+    uint32_t i_slot = 0;
+    bool claimed = false;
+    struct stat st;
+
+    /* O_NONBLOCK: opening a pipe must not wait for a writer. It means nothing for a regular
+     * file. */
+    enum err err = OK;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) return open_failed(path, errno);
+    if (fstat(fd, &st) != 0) {
+        err = open_failed(path, errno);
+        goto fail;
+    }
+    err = check_regular(path, &st);
+    if (err) goto fail;
+    claimed = slot_claim(&i_slot);
+    if (!claimed) {
+        err = err_set(ERR_RUN, "%s: %d files are mapped already, the most that are supported", path,
+                      MAPS_MAX);
+        goto fail;
+    }
+    const size_t n_bytes = (size_t)st.st_size;
+    void *data = mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, fd, 0);
+    if (data == MAP_FAILED) {
+        err = err_set(errno == ENOMEM ? ERR_MEMORY : ERR_INPUT,
+                      "%s: cannot be mapped (%zu bytes): %s", path, n_bytes, strerror(errno));
+        goto fail;
+    }
+    slot_publish(i_slot, data, n_bytes);
+    *m = (struct os_map){.data = data, .n_bytes = n_bytes, .fd = fd, .i_slot = i_slot};
+    return OK;
+fail:
+    if (claimed) atomic_store(&maps[i_slot].start, FREE);
+    close(fd);
+    return err;
+}
+
+void os_unmap(struct os_map *m)
+{
+    if (!m || !m->data) return;
+    assert(m->i_slot < MAPS_MAX);
+    assert(atomic_load(&maps[m->i_slot].start) == (uintptr_t)m->data);
+    atomic_store(&maps[m->i_slot].start, FREE);
+    munmap((void *)(uintptr_t)m->data, m->n_bytes);
+    close(m->fd);
+    *m = (struct os_map){.fd = -1};
+}
+
+bool os_map_broken(const struct os_map *m)
+{
+    assert(m);
+    if (!m->data) return false;
+    if (atomic_load(&maps[m->i_slot].broken)) return true;
+    struct stat st;
+    return fstat(m->fd, &st) != 0 || (uint64_t)st.st_size < m->n_bytes;
+}
+
+/* ---- whole files ----------------------------------------------------------------------------- */
+
+/* Appends everything up to the end of fd to a buffer that doubles; one byte is kept for the NUL. */
+static enum err read_to_end(int fd, const char *name, size_t n_bytes_max, char **data,
+                            size_t *n_bytes)
+{
+    size_t room = 0;
+    for (;;) {
+        if (*n_bytes + 1 >= room) {
+            room = room ? room * 2 : 4096;
+            char *larger = mem_realloc(MEM_MISC, *data, room);
+            if (!larger) return ERR_MEMORY;
+            *data = larger;
+        }
+        const ssize_t n = read(fd, *data + *n_bytes, room - 1 - *n_bytes);
+        if (n == 0) return OK;
+        if (n < 0 && errno == EINTR && os_interrupted())
+            return err_set(ERR_INTR, "interrupted while reading %s", name);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno == EISDIR)
+            return err_set(ERR_INPUT, "%s: is a directory, expected a file", name);
+        if (n < 0) return err_set(ERR_INPUT, "%s: cannot be read: %s", name, strerror(errno));
+        *n_bytes += (size_t)n;
+        if (*n_bytes > n_bytes_max)
+            return err_set(ERR_INPUT, "%s: longer than the %zu bytes allowed here", name,
+                           n_bytes_max);
+    }
+}
+
+enum err os_read_all(const char *path, size_t n_bytes_max, char **data, size_t *n_bytes)
+{
+    assert(path);
+    assert(data && n_bytes);
+    assert(n_bytes_max < SIZE_MAX / 4);
+    *data = NULL;
+    *n_bytes = 0;
+    const bool is_stdin = strcmp(path, "-") == 0;
+    const int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) return open_failed(path, errno);
+    const enum err err =
+        read_to_end(fd, is_stdin ? "standard input" : path, n_bytes_max, data, n_bytes);
+    if (err) {
+        mem_free(*data);
+        *data = NULL;
+        *n_bytes = 0;
+    }
+    if (!is_stdin) close(fd);
+    return err;
+}
+
+static bool write_fully(int fd, const char *data, size_t n_bytes)
+{
+    while (n_bytes > 0) {
+        const ssize_t n = write(fd, data, n_bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        data += n;
+        n_bytes -= (size_t)n;
+    }
+    return true;
+}
+
+enum err os_write_all(const char *path, const void *data, size_t n_bytes)
+{
+    assert(path);
+    assert(data || n_bytes == 0);
+    static const char suffix[] = ".part";
+    const size_t n_temp = strlen(path) + sizeof suffix + 16;
+    char *temp = mem_alloc(MEM_MISC, n_temp);
+    if (!temp) return ERR_MEMORY;
+    snprintf(temp, n_temp, "%s%s%ld", path, suffix, (long)getpid());
+
+    const int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    bool done = fd >= 0;
+    int error = errno;
+    if (fd >= 0) {
+        done = write_fully(fd, data, n_bytes) && fsync(fd) == 0;
+        error = errno;
+        if (close(fd) != 0 && done) {
+            done = false;
+            error = errno;
+        }
+        if (done && rename(temp, path) != 0) {
+            done = false;
+            error = errno;
+        }
+        if (!done) unlink(temp);
+    }
+    mem_free(temp);
+    return done ? OK : err_set(ERR_RUN, "%s: cannot be written: %s", path, strerror(error));
+}
+
+/* ---- clock, randomness, memory, terminal ----------------------------------------------------- */
+
+uint64_t os_time_ns(void)
+{
+    struct timespec t;
+    const int rc = clock_gettime(CLOCK_MONOTONIC, &t);
+    assert(rc == 0);
+    (void)rc;
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t os_random_seed(void)
+{
+    uint64_t seed;
+    if (getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed) return seed;
+    /* A kernel before 3.17, or one that forbids the call: different from run to run is all that
+     * is needed. */
+    return os_time_ns() * 0x9e3779b97f4a7c15u ^ (uint64_t)getpid();
+}
+
+uint64_t os_rss_peak_bytes(void)
+{
+    /* Not getrusage(): its maximum starts with the size that the parent had when it forked. */
+    FILE *f = fopen("/proc/self/status", "re");
+    if (!f) return 0;
+    char line[256];
+    uint64_t kib = 0;
+    while (fgets(line, sizeof line, f)) {
+        if (sscanf(line, "VmHWM: %" SCNu64 " kB", &kib) == 1) break;
+    }
+    fclose(f);
+    return kib * 1024;
+}
+
+bool os_is_terminal(FILE *f)
+{
+    assert(f);
+    return isatty(fileno(f)) == 1;
+}

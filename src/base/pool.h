@@ -1,0 +1,29 @@
+/*
+ * pool.h: the one thread pool of a process: a parallel loop over tasks.
+ *
+ *     pool_run(p, fn, ctx, n_task);      // returns when all are done
+ *
+ * Tasks 0 .. n_task-1 are handed out by an atomic counter, so a slow core gets fewer of them; which
+ * thread runs which task must not matter for the result. The calling thread takes part as thread 0.
+ * Waiting threads spin for a bounded time and then sleep, so that a busy neighbour costs little.
+ * One pool_run at a time per pool; tasks must not call pool_run. Tasks cannot fail: they write a
+ * code into ctx.
+ */
+#ifndef BASE_POOL_H
+#define BASE_POOL_H
+
+#include "base/err.h"
+
+#include <stdint.h>
+
+struct pool;
+
+typedef void pool_fn(void *ctx, uint32_t i_task, uint32_t i_thread);
+
+/* n_thread counts the caller; 1 starts none. */
+enum err pool_open(struct pool **p, uint32_t n_thread);
+void pool_close(struct pool *p); /* NULL is fine */
+uint32_t pool_n_thread(const struct pool *p);
+void pool_run(struct pool *p, pool_fn *fn, void *ctx, uint32_t n_task);
+
+#endif

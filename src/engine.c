@@ -1,0 +1,239 @@
+/*
+ * engine.c: opens a model: file, tokenizer, family, kernels, threads, backend; and the facts about it.
+ *
+ * Opening builds the model's graph once, for the model's own context, so that a missing or misshapen tensor is
+ * reported here and not at the first token. Each session builds its own afterwards, because some rope variants
+ * depend on the configured context.
+ */
+#include "engine.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "engine_impl.h"
+#include "kern/cpu.h"
+#include "models/demo/demo.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* A string key as a NUL-terminated copy; fallback when it is absent. Control characters are for err.c to tame. */
+static enum err copy_str(const struct gguf *g, const char *key, enum gguf_need need, const char *fallback, char **out)
+{
+    struct gguf_str s = {.s = fallback, .n = strlen(fallback)};
+    const enum err e = gguf_get_str(g, key, need, &s);
+    if (e) return e;
+    *out = mem_alloc(MEM_MODEL, s.n + 1);
+    if (!*out) return ERR_MEMORY;
+    memcpy(*out, s.s, s.n);
+    return OK;
+}
+
+static enum err open_file(struct engine *e, const struct engine_opts *o)
+{
+    e->info.is_demo = o->path == NULL;
+    const enum err err = e->info.is_demo
+                             ? gguf_open_mem(&e->file, moxie_demo_model, moxie_demo_model_bytes, "(demo)")
+                             : gguf_open(&e->file, o->path);
+    if (err) return err;
+    e->info.path = gguf_path(e->file);
+    enum err err_name = copy_str(e->file, "general.name", GGUF_OPTIONAL, "", &e->name);
+    if (err_name) return err_name;
+    const enum gguf_need need = o->mode == ENGINE_RUN ? GGUF_REQUIRED : GGUF_OPTIONAL;
+    err_name = copy_str(e->file, "general.architecture", need, "", &e->arch);
+    e->info.name = e->name;
+    e->info.arch = e->arch;
+    e->info.has_template = gguf_find(e->file, "tokenizer.chat_template") != NULL;
+    return err_name;
+}
+
+/* A model without a tokenizer can still be run by ids; one whose tokenizer is broken is refused. */
+static enum err open_tok(struct engine *e, const struct engine_opts *o)
+{
+    struct gguf_str kind = {.s = "none", .n = 4};
+    const enum err err = gguf_get_str(e->file, "tokenizer.ggml.model", GGUF_OPTIONAL, &kind);
+    if (err) return err;
+    const bool none = kind.n == 4 && memcmp(kind.s, "none", 4) == 0;
+    if (none && o->mode == ENGINE_VOCAB)
+        return err_set(ERR_INPUT, "%s: key 'tokenizer.ggml.model' is absent or 'none': the file has no vocabulary to "
+                       "tokenize with; use the model's own GGUF file", e->info.path);
+    return none ? OK : tok_open(&e->tok, e->file, o->pre);
+}
+
+static enum err open_compute(struct engine *e, const struct engine_opts *o)
+{
+    unsigned flags = cpu_detect();
+    if (o->cpu_mask) {
+        unsigned mask = 0;
+        const enum err err = cpu_mask_parse(o->cpu_mask, &mask);
+        if (err) return err;
+        flags &= mask;
+    }
+    kern_init(&e->kern, flags);
+    e->info.cpu_level = cpu_level_name(flags);
+    e->info.n_thread = o->n_thread ? o->n_thread : os_cores_physical();
+    if (e->info.n_thread > THREADS_MAX) e->info.n_thread = THREADS_MAX;
+    const enum err err = pool_open(&e->pool, e->info.n_thread);
+    if (err) return err;
+    return cpu_backend_open(&e->backend,
+                            &(struct cpu_opts){.pool = e->pool, .cpu_flags = flags, .act_f32 = o->act_f32});
+}
+
+/* Bytes of weights that one decoded token reads: every matrix once, of the experts those in use, of the embedding
+ * one row. */
+static uint64_t active_bytes(const struct graph *g)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < g->n_op; i++) {
+        const struct gop *op = &g->op[i];
+        if (op->kind == GOP_EMBED) n += op->w[0].row_bytes;
+        if (op->kind == GOP_MUL)
+            for (uint32_t j = 0; j < op->n_out; j++) n += op->w[j].row_bytes * op->w[j].ne[1];
+        if (op->kind == GOP_MUL_HEADS) n += op->w[0].row_bytes * op->w[0].ne[1] * op->w[0].ne[2];
+        if (op->kind != GOP_MOE) continue;
+        const struct gmoe *m = &op->u.moe;
+        n += m->n_used * (m->gate.row_bytes * m->gate.ne[1] + m->up.row_bytes * m->up.ne[1] +
+                          m->down.row_bytes * m->down.ne[1]);
+    }
+    return n;
+}
+
+static enum err open_model(struct engine *e)
+{
+    enum err err = model_open(&e->model, e->file, e->tok ? tok_n_vocab(e->tok) : 0);
+    if (err) return err;
+    const struct hparams *hp = &e->model->hp;
+    e->info.n_layer = hp->n_layer;
+    e->info.n_embd = hp->n_embd;
+    e->info.n_vocab = hp->n_vocab;
+    e->info.n_expert = hp->n_expert;
+    e->info.n_expert_used = hp->n_expert_used;
+    e->info.n_ctx_train = hp->n_ctx_train;
+    struct graph *g = NULL;
+    err = model_build(e->model, hp->n_ctx_train, &g);
+    if (err) return err;
+    e->info.n_bytes_active = active_bytes(g);
+    for (uint32_t i = 0; i < hp->n_layer; i++) e->info.is_recurrent |= g->state_floats[i] > 0;
+    err = resident_open(&e->experts, g);
+    graph_free(g);
+    return err;
+}
+
+/* Sizes of the file's tensors; the type that most bytes have. */
+static void count_tensors(struct engine *e)
+{
+    uint64_t by_type[DT_COUNT] = {0};
+    uint32_t most = DT_F32;
+    for (uint64_t i = 0; i < gguf_n_tensor(e->file); i++) {
+        const struct tensor *t = gguf_tensor_at(e->file, i);
+        const uint64_t n_bytes = tensor_bytes(t);
+        e->info.n_param += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+        e->info.n_bytes += n_bytes;
+        by_type[t->type] += n_bytes;
+        if (by_type[t->type] > by_type[most]) most = t->type;
+    }
+    e->info.type = dtype_info(most)->name;
+}
+
+enum err engine_open(struct engine **out, const struct engine_opts *o)
+{
+    assert(out);
+    assert(o);
+    struct engine *e = mem_alloc(MEM_MODEL, sizeof *e);
+    *out = NULL;
+    if (!e) return ERR_MEMORY;
+    e->mode = o->mode;
+    enum err err = open_file(e, o);
+    if (err == OK) count_tensors(e);
+    if (err == OK && o->mode != ENGINE_FILE) err = open_tok(e, o);
+    if (err == OK && o->mode == ENGINE_RUN) err = open_model(e);
+    if (err == OK && o->mode == ENGINE_RUN) err = open_compute(e, o);
+    if (err) {
+        engine_close(e);
+        return err;
+    }
+    *out = e;
+    return OK;
+}
+
+void engine_close(struct engine *e)
+{
+    if (!e) return;
+    if (e->backend.close) e->backend.close(e->backend.self);
+    pool_close(e->pool);
+    resident_close(e->experts);
+    model_close(e->model);
+    tok_close(e->tok);
+    gguf_close(e->file);
+    mem_free(e->name);
+    mem_free(e->arch);
+    mem_free(e);
+}
+
+const struct engine_info *engine_info(const struct engine *e)
+{
+    return &e->info;
+}
+
+void engine_free(void *list)
+{
+    mem_free(list);
+}
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+static enum err no_tokenizer(const struct engine *e)
+{
+    return err_set(ERR_INPUT, "%s: the file has no tokenizer (key 'tokenizer.ggml.model'); only `eval` with token ids "
+                   "can run it", e->info.path);
+}
+
+enum err engine_tokenize(const struct engine *e, const char *text, size_t n_bytes, unsigned flags, uint32_t **ids,
+                         size_t *n)
+{
+    if (!e->tok) return no_tokenizer(e);
+    return tok_encode(e->tok, text, n_bytes, flags, ids, n);
+}
+
+enum err engine_detokenize(const struct engine *e, const uint32_t *ids, size_t n, char **text, size_t *n_bytes)
+{
+    if (!e->tok) return no_tokenizer(e);
+    return tok_decode(e->tok, ids, n, text, n_bytes);
+}
+
+/* The two structs hold the same; engine.h does not show tok.h. */
+static_assert(sizeof(struct engine_stream) == sizeof(struct tok_stream), "a stream is a stream");
+
+size_t engine_stream_put(const struct engine *e, struct engine_stream *st, uint32_t id, char *buf, size_t n)
+{
+    if (!e->tok) return 0;
+    struct tok_stream t;
+    memcpy(&t, st, sizeof t);
+    const size_t n_out = tok_stream_put(e->tok, &t, id, buf, n);
+    memcpy(st, &t, sizeof t);
+    return n_out;
+}
+
+size_t engine_stream_end(struct engine_stream *st, char *buf, size_t n)
+{
+    struct tok_stream t;
+    memcpy(&t, st, sizeof t);
+    const size_t n_out = tok_stream_end(&t, buf, n);
+    memcpy(st, &t, sizeof t);
+    return n_out;
+}
+
+bool engine_is_eog(const struct engine *e, uint32_t id)
+{
+    return e->tok && tok_is_eog(e->tok, id);
+}
+
+uint32_t engine_bos(const struct engine *e)
+{
+    return e->tok ? tok_bos(e->tok) : TOK_NONE;
+}
+
+bool engine_add_bos(const struct engine *e)
+{
+    return e->tok && tok_add_bos(e->tok);
+}

@@ -1,0 +1,29 @@
+/*
+ * engine_impl.h: what engine.c, session.c and describe.c share. Nobody else includes it.
+ */
+#ifndef ENGINE_IMPL_H
+#define ENGINE_IMPL_H
+
+#include "backend/backend.h"
+#include "base/pool.h"
+#include "engine.h"
+#include "gguf/gguf.h"
+#include "kern/kern.h"
+#include "models/model.h"
+#include "offload/resident.h"
+#include "text/tok.h"
+
+struct engine {
+    struct gguf *file;
+    struct tok *tok;       /* NULL in ENGINE_FILE mode, and when the file has no tokenizer */
+    struct model *model;   /* the rest only in ENGINE_RUN mode */
+    struct pool *pool;
+    struct kern kern;
+    struct backend backend;
+    struct resident *experts;
+    struct engine_info info;
+    char *name, *arch;     /* NUL-terminated copies for info */
+    enum engine_mode mode;
+};
+
+#endif

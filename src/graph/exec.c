@@ -1,0 +1,335 @@
+/*
+ * exec.c: one step of a graph.
+ *
+ * Rows before GOP_OUT_ROWS are the step's tokens. After it they are the rows whose logits are wanted, taken
+ * OUT_ROWS_MAX at a time, because a row of logits is as wide as the vocabulary.
+ *
+ * Attention and experts are where a graph meets the outside: the spans of the cache come in rising order from
+ * kv_src whatever tier holds them; experts come from expert_src in any order, work on their own rows, and the rows
+ * of a token are summed in the order of its choice, so arrival order cannot change a bit.
+ */
+#include "graph/exec.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#define OUT_ROWS_MAX 32 /* logit rows at once: a vocabulary matrix is read once for this many */
+
+struct exec {
+    const struct graph *g;
+    const struct backend *be;
+    const struct ports *ports;
+    uint32_t n_row_max, n_out_max;
+    float *arena;      /* (row_floats, n_row_max) then (out_floats, n_out_max), laid out by plan.c */
+    float *out_arena;
+    float **cos, **sin; /* (n_rope) of (n_row_max, n_rot / 2) */
+    uint32_t *pos;      /* (n_row_max) */
+    uint64_t n_step;
+    /* experts of one operation: see struct moe_rows */
+    uint32_t n_used_max, n_expert_max;
+    uint32_t *id, *token, *at, *first, *expert, *slot_of;
+    float *weight;
+    struct expert_want *want;
+};
+
+static void find_moe_sizes(struct exec *x)
+{
+    for (uint32_t i = 0; i < x->g->n_op; i++) {
+        const struct gop *op = &x->g->op[i];
+        if (op->kind != GOP_MOE) continue;
+        if (op->u.moe.n_used > x->n_used_max) x->n_used_max = op->u.moe.n_used;
+        if (op->u.moe.n_expert > x->n_expert_max) x->n_expert_max = op->u.moe.n_expert;
+    }
+}
+
+static bool alloc_moe(struct exec *x)
+{
+    const size_t n_pair = (size_t)x->n_row_max * x->n_used_max;
+    const size_t n_expert = x->n_expert_max;
+    x->id = mem_alloc_array(MEM_ARENA, n_pair, sizeof *x->id);
+    x->token = mem_alloc_array(MEM_ARENA, n_pair, sizeof *x->token);
+    x->at = mem_alloc_array(MEM_ARENA, n_pair, sizeof *x->at);
+    x->weight = mem_alloc_array(MEM_ARENA, n_pair, sizeof *x->weight);
+    x->first = mem_alloc_array(MEM_ARENA, n_expert + 1, sizeof *x->first);
+    x->expert = mem_alloc_array(MEM_ARENA, n_expert, sizeof *x->expert);
+    x->slot_of = mem_alloc_array(MEM_ARENA, n_expert, sizeof *x->slot_of);
+    x->want = mem_alloc_array(MEM_ARENA, n_expert, sizeof *x->want);
+    return x->id && x->token && x->at && x->weight && x->first && x->expert && x->slot_of && x->want;
+}
+
+static bool alloc_rope(struct exec *x)
+{
+    const uint32_t n = x->g->n_rope;
+    x->cos = mem_alloc_array(MEM_ARENA, n, sizeof *x->cos);
+    x->sin = mem_alloc_array(MEM_ARENA, n, sizeof *x->sin);
+    if (!x->cos || !x->sin) return false;
+    for (uint32_t i = 0; i < n; i++) {
+        const size_t n_float = (size_t)x->n_row_max * (x->g->rope[i].n_rot / 2);
+        x->cos[i] = mem_alloc_array(MEM_ARENA, n_float, sizeof(float));
+        x->sin[i] = mem_alloc_array(MEM_ARENA, n_float, sizeof(float));
+        if (!x->cos[i] || !x->sin[i]) return false;
+    }
+    return true;
+}
+
+enum err exec_open(struct exec **out, const struct graph *g, const struct backend *be, const struct ports *ports,
+                   uint32_t n_row_max)
+{
+    assert(out);
+    assert(n_row_max >= 1);
+    assert(n_row_max <= BATCH_MAX);
+    struct exec *x = mem_alloc(MEM_ARENA, sizeof *x);
+    *out = x;
+    if (!x) return ERR_MEMORY;
+    x->g = g;
+    x->be = be;
+    x->ports = ports;
+    x->n_row_max = n_row_max;
+    x->n_out_max = n_row_max < OUT_ROWS_MAX ? n_row_max : OUT_ROWS_MAX;
+    find_moe_sizes(x);
+    enum err e = ERR_MEMORY;
+    x->arena = mem_alloc_array(MEM_ARENA, g->row_floats, n_row_max * sizeof(float));
+    x->out_arena = mem_alloc_array(MEM_ARENA, g->out_floats, x->n_out_max * sizeof(float));
+    x->pos = mem_alloc_array(MEM_ARENA, n_row_max, sizeof *x->pos);
+    if (!x->arena || !x->out_arena || !x->pos || !alloc_rope(x) || !alloc_moe(x)) goto fail;
+    e = be->reserve(be->self, g, n_row_max);
+    if (e) goto fail;
+    return OK;
+fail:
+    exec_close(x);
+    *out = NULL;
+    return e;
+}
+
+void exec_close(struct exec *x)
+{
+    if (!x) return;
+    for (uint32_t i = 0; i < x->g->n_rope; i++) {
+        if (x->cos) mem_free(x->cos[i]);
+        if (x->sin) mem_free(x->sin[i]);
+    }
+    void *const owned[] = {x->cos,    x->sin,   x->arena,  x->out_arena, x->pos,     x->id,   x->token,
+                           x->at,     x->first, x->expert, x->slot_of,   x->weight,  x->want};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) mem_free(owned[i]);
+    mem_free(x);
+}
+
+size_t exec_arena_bytes(const struct exec *x)
+{
+    return (x->g->row_floats * x->n_row_max + x->g->out_floats * x->n_out_max) * sizeof(float);
+}
+
+/* ---- values to memory ------------------------------------------------------------------------ */
+
+static float *at_value(const struct exec *x, struct gval v, size_t *stride)
+{
+    if (v.buf < 0) return NULL;
+    const struct gbuf *b = &x->g->buf[v.buf];
+    *stride = gbuf_stride(b);
+    return b->n_out_rows ? x->out_arena + b->offset * x->n_out_max + v.at : x->arena + b->offset * x->n_row_max + v.at;
+}
+
+static enum err bind(const struct exec *x, const struct gop *op, const struct step *s, uint32_t n_row, struct op_io *io)
+{
+    *io = (struct op_io){.n_row = n_row, .token = s->token, .pos = x->pos};
+    for (int i = 0; i < GOP_SRC_MAX; i++) io->src[i] = at_value(x, op->src[i], &io->src_stride[i]);
+    for (int i = 0; i < GOP_OUT_MAX; i++) io->dst[i] = at_value(x, op->dst[i], &io->dst_stride[i]);
+    if (op->kind == GOP_ROPE) {
+        io->n_rot = x->g->rope[op->u.rope.table].n_rot;
+        io->cos = x->cos[op->u.rope.table];
+        io->sin = x->sin[op->u.rope.table];
+    }
+    if (op->kind == GOP_MOE) {
+        size_t dense; /* the working rows fill whole buffers, so they are addressed without the stride */
+        io->h_gate = at_value(x, op->u.moe.h_gate, &dense);
+        io->h_up = at_value(x, op->u.moe.h_up, &dense);
+        io->y = at_value(x, op->u.moe.y, &dense);
+    }
+    if (op->kind == GOP_CONV || op->kind == GOP_GDN || op->kind == GOP_SSM)
+        return x->ports->state.get(x->ports->state.self, s->seq, op->layer, &io->state);
+    return OK;
+}
+
+/* Angles in double: a float32 product loses 1e-3 rad at position 10^4. */
+static void fill_rope(struct exec *x, const struct step *s)
+{
+    for (uint32_t i = 0; i < x->g->n_rope; i++) {
+        const struct grope_table *t = &x->g->rope[i];
+        const uint32_t n = t->n_rot / 2;
+        for (uint32_t r = 0; r < s->n_tok; r++) {
+            for (uint32_t j = 0; j < n; j++) {
+                const double angle = (double)(s->pos0 + r) * (double)t->inv_freq[j];
+                x->cos[i][(size_t)r * n + j] = (float)(cos(angle) * (double)t->magnitude);
+                x->sin[i][(size_t)r * n + j] = (float)(sin(angle) * (double)t->magnitude);
+            }
+        }
+    }
+}
+
+/* ---- operations that call ports -------------------------------------------------------------- */
+
+static enum err run_kv(struct exec *x, const struct gop *op, const struct op_io *io, const struct step *s)
+{
+    const struct kv_src *kv = &x->ports->kv;
+    return kv->append(kv->self, s->seq, op->layer, s->pos0, io->n_row, io->src[0], io->src_stride[0], io->src[1],
+                      io->src_stride[1]);
+}
+
+static enum err run_attn(struct exec *x, const struct gop *op, const struct op_io *io, const struct step *s)
+{
+    const struct kv_src *kv = &x->ports->kv;
+    const struct backend *be = x->be;
+    const struct gattn *a = &op->u.attn;
+    /* The first query's window starts earliest: keys below it are visible to none. */
+    const uint32_t begin = a->window && s->pos0 >= a->window ? s->pos0 - a->window + 1 : 0;
+    struct kv_iter it;
+    enum err e = be->attn_begin(be->self, op, io);
+    if (e) return e;
+    e = kv->iter(kv->self, s->seq, a->kv_layer, begin, s->pos0 + io->n_row, &it);
+    if (e) return e;
+    for (;;) {
+        struct kv_span span;
+        e = kv->next(&it, &span);
+        if (e) break;
+        e = be->attn_span(be->self, op, io, &span, kv->type_k, kv->type_v);
+        if (e) break;
+    }
+    kv->done(&it);
+    return e == ERR_END ? be->attn_end(be->self, op, io) : e;
+}
+
+/* Sorts the pairs of a step by expert: counts, then places, both in order, so the sort is stable. */
+static struct moe_rows sort_pairs(struct exec *x, const struct gmoe *m, uint32_t n_row)
+{
+    const uint32_t n_pair = n_row * m->n_used;
+    uint32_t *const count = x->slot_of; /* first the count of each expert, then its slot */
+    memset(count, 0, m->n_expert * sizeof *count);
+    for (uint32_t i = 0; i < n_pair; i++) {
+        assert(x->id[i] < m->n_expert);
+        count[x->id[i]]++;
+    }
+    uint32_t n_want = 0, n_before = 0;
+    for (uint32_t e = 0; e < m->n_expert; e++) {
+        if (count[e] == 0) continue;
+        x->first[n_want] = n_before;
+        x->expert[n_want] = e;
+        x->want[n_want] = (struct expert_want){.expert = (uint16_t)e};
+        n_before += count[e];
+        count[e] = n_want++;
+    }
+    for (uint32_t i = 0; i < n_pair; i++) {
+        const uint32_t at = x->first[x->slot_of[x->id[i]]]++;
+        x->at[i] = at;
+        x->token[at] = i / m->n_used;
+    }
+    for (uint32_t i = n_want; i > 0; i--) x->first[i] = x->first[i - 1]; /* each moved to its end: shift back */
+    x->first[0] = 0;
+    return (struct moe_rows){.id = x->id, .weight = x->weight, .token = x->token, .at = x->at, .first = x->first,
+                             .expert = x->expert, .n_want = n_want};
+}
+
+/* Works on whatever experts are complete while the others arrive. */
+static enum err run_experts(struct exec *x, const struct gop *op, const struct op_io *io, const struct moe_rows *rows,
+                            struct expert_set *set)
+{
+    const struct expert_src *src = &x->ports->experts;
+    struct expert_view view[EXPERT_VIEWS_MAX];
+    for (;;) {
+        uint32_t n = 0;
+        enum err e = src->next(set, true, &view[0]);
+        while (e == OK && ++n < EXPERT_VIEWS_MAX) e = src->next(set, false, &view[n]);
+        const bool bad = e != OK && e != ERR_END && e != ERR_AGAIN;
+        enum err e_run = n && !bad ? x->be->moe_experts(x->be->self, op, io, rows, view, n) : OK;
+        for (uint32_t i = 0; i < n; i++) src->release(set, &view[i]);
+        if (bad) return e;
+        if (e_run) return e_run;
+        if (e == ERR_END) return OK;
+    }
+}
+
+static enum err run_moe(struct exec *x, const struct gop *op, const struct op_io *io)
+{
+    const struct backend *be = x->be;
+    const struct expert_src *src = &x->ports->experts;
+    enum err e = be->moe_route(be->self, op, io, x->id, x->weight);
+    if (e) return e;
+    const struct moe_rows rows = sort_pairs(x, &op->u.moe, io->n_row);
+    struct expert_set *set = NULL;
+    e = src->request(src->self, op->layer, x->want, rows.n_want, &set);
+    if (e) return e;
+    e = be->moe_begin(be->self, op, io, &rows);
+    if (e == OK) e = run_experts(x, op, io, &rows, set);
+    src->set_close(set);
+    return e ? e : be->moe_end(be->self, op, io, &rows);
+}
+
+static enum err run_reduce(struct exec *x, uint32_t i_op, const struct op_io *io)
+{
+    const struct comm *c = &x->ports->comm;
+    if (c->n_rank <= 1) return OK;
+    assert(io->dst_stride[0] >= x->g->op[i_op].dst[0].n);
+    return c->all_reduce(c->self, x->n_step, i_op, io->dst[0], io->n_row * io->dst_stride[0]);
+}
+
+static enum err run_op(struct exec *x, uint32_t i_op, const struct step *s, uint32_t n_row)
+{
+    const struct gop *op = &x->g->op[i_op];
+    struct op_io io;
+    const enum err e = bind(x, op, s, n_row, &io);
+    if (e) return e;
+    switch (op->kind) {
+    case GOP_KV: return run_kv(x, op, &io, s);
+    case GOP_ATTN: return run_attn(x, op, &io, s);
+    case GOP_MOE: return run_moe(x, op, &io);
+    case GOP_REDUCE: return run_reduce(x, i_op, &io);
+    default: return x->be->run(x->be->self, op, &io);
+    }
+}
+
+/* ---- the step -------------------------------------------------------------------------------- */
+
+/* Rows [row0, row0 + n) of the hidden state through the rest of the list, to the logits. */
+static enum err run_head(struct exec *x, uint32_t i_out, const struct step *s, uint32_t row0, uint32_t n)
+{
+    const struct gop *out = &x->g->op[i_out];
+    size_t from_stride, to_stride;
+    const float *from = at_value(x, out->src[0], &from_stride);
+    float *to = at_value(x, out->dst[0], &to_stride);
+    for (uint32_t i = 0; i < n; i++)
+        memcpy(to + i * to_stride, from + (row0 + i) * from_stride, out->src[0].n * sizeof *to);
+    for (uint32_t i = i_out + 1; i < x->g->n_op; i++) {
+        const enum err e = run_op(x, i, s, n);
+        if (e) return e;
+    }
+    size_t stride;
+    const float *logits = at_value(x, x->g->logits, &stride);
+    for (uint32_t i = 0; i < n; i++) {
+        const enum err e = s->on_row(s->ctx, s->pos0 + row0 + i, logits + i * stride);
+        if (e) return e;
+    }
+    return OK;
+}
+
+enum err exec_step(struct exec *x, const struct step *s)
+{
+    assert(s->n_tok >= 1);
+    assert(s->n_tok <= x->n_row_max);
+    for (uint32_t i = 0; i < s->n_tok; i++) x->pos[i] = s->pos0 + i;
+    fill_rope(x, s);
+    x->n_step++;
+    uint32_t i_op = 0;
+    for (; i_op < x->g->n_op && x->g->op[i_op].kind != GOP_OUT_ROWS; i_op++) {
+        const enum err e = run_op(x, i_op, s, s->n_tok);
+        if (e) return e;
+    }
+    assert(i_op < x->g->n_op);
+    for (uint32_t row = s->out_from; row < s->n_tok; row += x->n_out_max) {
+        const uint32_t n = s->n_tok - row < x->n_out_max ? s->n_tok - row : x->n_out_max;
+        const enum err e = run_head(x, i_op, s, row, n);
+        if (e) return e;
+    }
+    return OK;
+}

@@ -1,0 +1,112 @@
+/*
+ * vec.h: the vector types that the kernels of every level share, and what the compiler can do with them.
+ *
+ * Vectors are the compiler's own (GNU C vector extension), so +, *, &, << and comparisons need no name per
+ * instruction set. What they cannot say (fused multiply-add, table look-up, int8 dot products, half floats) is
+ * in <isa>/simd.h, in 128 bits for decoding weights and at the level's full width, V_LANES floats, else.
+ *
+ * Everything is static: each file that is compiled with its own flags has its own copies, and none of them can
+ * be linked into code that must run on a lesser CPU.
+ */
+#ifndef KERN_SIMD_VEC_H
+#define KERN_SIMD_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL(n) UNROLL_(GCC unroll n)
+#define UNROLL_(text) _Pragma(#text)
+
+typedef uint8_t u8x16 __attribute__((vector_size(16)));
+typedef int8_t s8x16 __attribute__((vector_size(16)));
+typedef uint16_t u16x8 __attribute__((vector_size(16)));
+typedef int32_t s32x4 __attribute__((vector_size(16)));
+typedef uint32_t u32x4 __attribute__((vector_size(16)));
+typedef float f32x4 __attribute__((vector_size(16)));
+
+/* The level's widest: V_LANES is set by the file's flags. */
+#if defined(__AVX512F__)
+#define V_LANES 16
+#elif defined(__AVX2__)
+#define V_LANES 8
+#else
+#define V_LANES 4
+#endif
+typedef float vf __attribute__((vector_size(4 * V_LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * V_LANES)));
+
+INLINE u8x16 load_u8x16(const uint8_t *p)
+{
+    u8x16 v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE s8x16 load_s8x16(const int8_t *p)
+{
+    s8x16 v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE f32x4 load_f32x4(const float *p)
+{
+    f32x4 v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE s32x4 load_s32x4(const int32_t *p)
+{
+    s32x4 v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE vf load_vf(const float *p)
+{
+    vf v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void store_vf(float *p, vf v)
+{
+    __builtin_memcpy(p, &v, sizeof v);
+}
+
+/* The first n < V_LANES floats, zeros after them. */
+INLINE vf load_vf_part(const float *p, size_t n)
+{
+    vf v = {0};
+    __builtin_memcpy(&v, p, n * sizeof *p);
+    return v;
+}
+
+INLINE void store_vf_part(float *p, vf v, size_t n)
+{
+    __builtin_memcpy(p, &v, n * sizeof *p);
+}
+
+/* mask lanes are all ones or all zeros */
+INLINE vf vf_select(vi mask, vf yes, vf no)
+{
+    return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+}
+
+INLINE uint16_t load_u16(const uint8_t *p)
+{
+    uint16_t v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE uint32_t load_u32(const uint8_t *p)
+{
+    uint32_t v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * kern_vnni.c: quantised products for AVX-512 VNNI: dpbusd, 4 products of u8 x s8 per lane.
+ *
+ * Codes are stored in the tile with 128 in place of zero, or as they are where the type has a minimum; the sum
+ * starts from n32 or n16, which takes the offset out again, exactly.
+ */
+#if defined(__x86_64__)
+
+#include "kern/x86/simd.h"
+
+#include "kern/simd/q_codes.h"
+
+#define T_COLS 8
+#define T_CODES(codes, zero) ((zero) == WIDE ? (codes) ^ 0x80 : (zero) ? (codes) + (uint8_t)(128 - (zero)) : (codes))
+
+INLINE void t_dot(const uint8_t *w, const int8_t *x, const int32_t *n, size_t stride, size_t n_quad, int n_col,
+                  int zero, vi *sum)
+{
+    UNROLL(8)
+    for (int c = 0; c < n_col; c++) {
+        sum[c] = (vi){0} + (zero ? n[(size_t)c * stride / sizeof *n] : 0);
+    }
+    UNROLL(8)
+    for (size_t i = 0; i < n_quad; i++) {
+        const __m512i quad = _mm512_loadu_si512(w + i * 64);
+        UNROLL(8)
+        for (int c = 0; c < n_col; c++) {
+            int32_t four;
+            __builtin_memcpy(&four, x + (size_t)c * stride + 4 * i, sizeof four);
+            sum[c] = (vi)_mm512_dpbusd_epi32((__m512i)sum[c], quad, _mm512_set1_epi32(four));
+        }
+    }
+}
+
+#include "kern/simd/q_mul.h"
+
+void kern_fill_vnni(struct kern *k)
+{
+    q_fill(k);
+}
+
+#endif

@@ -1,0 +1,170 @@
+/*
+ * test_offload.c: the in-memory ports: KV spans and their cut, values inside keys, checkpoints of recurrent state.
+ */
+#include "base/mem.h"
+#include "offload/kvram.h"
+#include "offload/stateram.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- KV cache -------------------------------------------------------------------------------- */
+
+enum { N_CTX = 3 * KV_SPAN + 5, DIM_K = 6, DIM_V = 4, N_KV = 2, STEP = 40 };
+
+static const struct kern no_kern;
+
+static float key_at(uint32_t layer, uint32_t pos, uint32_t i)
+{
+    return (float)(layer * 100000 + pos * 16 + i);
+}
+
+static void append(const struct kv_src *src, uint32_t layer, uint32_t pos0, uint32_t n)
+{
+    static float k[N_CTX * STEP], v[N_CTX * STEP];
+    for (uint32_t p = 0; p < n; p++) {
+        for (uint32_t i = 0; i < N_KV * DIM_K; i++) k[p * STEP + i] = key_at(layer, pos0 + p, i);
+        for (uint32_t i = 0; i < N_KV * DIM_V; i++) v[p * STEP + i] = -key_at(layer, pos0 + p, i);
+    }
+    assert_int_equal(src->append(src->self, 0, layer, pos0, n, k, STEP, v, STEP), OK);
+}
+
+/* Walks [begin, end) and checks every number; returns the number of spans. */
+static uint32_t walk(const struct kv_src *src, uint32_t layer, uint32_t begin, uint32_t end, bool v_in_k)
+{
+    struct kv_iter it;
+    struct kv_span span;
+    uint32_t n = 0, next = begin / KV_SPAN * KV_SPAN;
+    assert_int_equal(src->iter(src->self, 0, layer, begin, end, &it), OK);
+    while (src->next(&it, &span) == OK) {
+        assert_int_equal(span.pos0, next);
+        assert_int_equal(span.pos0 % KV_SPAN, 0);
+        for (uint32_t p = 0; p < span.n_pos; p++) {
+            const float *k = (const float *)((const char *)span.k + p * span.k_stride);
+            const float *v = (const float *)((const char *)span.v + p * span.v_stride);
+            for (uint32_t i = 0; i < N_KV * DIM_K; i++) assert_true(k[i] == key_at(layer, span.pos0 + p, i));
+            for (uint32_t i = 0; i < N_KV * DIM_V; i++)
+                assert_true(v[i] == (v_in_k ? 1.0f : -1.0f) * key_at(layer, span.pos0 + p, i));
+        }
+        next += span.n_pos;
+        n++;
+    }
+    assert_int_equal(next, end);
+    src->done(&it);
+    return n;
+}
+
+static void test_spans(void **state)
+{
+    (void)state;
+    const struct kv_shape shape[3] = {
+        {.n_head_kv = N_KV, .dim_k = DIM_K, .dim_v = DIM_V},
+        {.n_head_kv = 0},
+        {.n_head_kv = N_KV, .dim_k = DIM_K, .dim_v = DIM_V, .v_in_k = true},
+    };
+    struct kvram *kv;
+    assert_int_equal(kvram_open(&kv, shape, 3, N_CTX, DT_F32, DT_F32, &no_kern), OK);
+    assert_int_equal(kvram_bytes_per_pos(kv), 4 * N_KV * (DIM_K + DIM_V + DIM_K));
+    const struct kv_src src = kvram_src(kv);
+    for (uint32_t pos = 0; pos < N_CTX; pos += 37) { /* any cut of the appends */
+        const uint32_t n = N_CTX - pos < 37 ? N_CTX - pos : 37;
+        append(&src, 0, pos, n);
+        append(&src, 2, pos, n);
+    }
+    assert_int_equal(walk(&src, 0, 0, 1, false), 1);
+    assert_int_equal(walk(&src, 0, 0, KV_SPAN, false), 1);
+    assert_int_equal(walk(&src, 0, 0, KV_SPAN + 1, false), 2);
+    assert_int_equal(walk(&src, 0, 0, N_CTX, false), 4);
+    assert_int_equal(walk(&src, 0, KV_SPAN - 1, N_CTX, false), 4);
+    assert_int_equal(walk(&src, 0, KV_SPAN, N_CTX, false), 3);
+    assert_int_equal(walk(&src, 2, N_CTX - 1, N_CTX, true), 1);
+    kvram_close(kv);
+}
+
+static void test_open_fails_cleanly(void **state)
+{
+    (void)state;
+    const struct kv_shape shape[2] = {{.n_head_kv = 1, .dim_k = 8, .dim_v = 8}, {.n_head_kv = 1, .dim_k = 8, .dim_v = 8}};
+    const size_t before = mem_used_total();
+    for (uint64_t n = 1; n <= 5; n++) {
+        struct kvram *kv;
+        mem_fail_at(n);
+        assert_int_equal(kvram_open(&kv, shape, 2, 16, DT_F16, DT_F32, &no_kern), ERR_MEMORY);
+        assert_null(kv);
+        assert_int_equal(mem_used_total(), before);
+    }
+    mem_fail_at(0);
+}
+
+/* ---- recurrent state ------------------------------------------------------------------------- */
+
+static void set_state(const struct state_src *src, float value)
+{
+    float *s;
+    assert_int_equal(src->get(src->self, 0, 1, &s), OK);
+    s[0] = s[15] = value;
+}
+
+static float get_state(const struct state_src *src)
+{
+    float *s;
+    assert_int_equal(src->get(src->self, 0, 1, &s), OK);
+    assert_true(s[0] == s[15]);
+    return s[0];
+}
+
+static void test_checkpoints(void **state)
+{
+    (void)state;
+    const uint32_t floats[2] = {0, 16};
+    struct stateram *st;
+    assert_int_equal(stateram_open(&st, floats, 2), OK);
+    const struct state_src src = stateram_src(st);
+    const uint32_t at[] = {10, 12, 100, 1000};
+    for (size_t i = 0; i < 4; i++) {
+        set_state(&src, (float)at[i]);
+        assert_int_equal(src.save(src.self, 0, at[i]), OK);
+    }
+    set_state(&src, 5000.0f);
+    assert_int_equal(src.save(src.self, 0, 5000), OK); /* the fifth: 12 lies nearest to its predecessor and goes */
+    uint32_t got;
+    set_state(&src, -1.0f);
+    assert_int_equal(src.restore(src.self, 0, 4999, &got), OK);
+    assert_int_equal(got, 1000);
+    assert_true(get_state(&src) == 1000.0f);
+    assert_int_equal(src.restore(src.self, 0, 5000, &got), OK); /* 5000 was of another timeline */
+    assert_int_equal(got, 1000);
+    assert_int_equal(src.restore(src.self, 0, 50, &got), OK);
+    assert_int_equal(got, 10);
+    assert_true(get_state(&src) == 10.0f);
+    assert_int_equal(src.restore(src.self, 0, 9, &got), OK);
+    assert_int_equal(got, 0);
+    assert_true(get_state(&src) == 0.0f);
+    stateram_close(st);
+}
+
+static void test_no_state_costs_nothing(void **state)
+{
+    (void)state;
+    const uint32_t floats[2] = {0, 0};
+    struct stateram *st;
+    assert_int_equal(stateram_open(&st, floats, 2), OK);
+    const struct state_src src = stateram_src(st);
+    assert_int_equal(src.save(src.self, 0, 7), OK);
+    assert_int_equal(stateram_bytes(st), 0);
+    stateram_close(st);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_spans), cmocka_unit_test(test_open_fails_cleanly), cmocka_unit_test(test_checkpoints),
+        cmocka_unit_test(test_no_state_costs_nothing),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,353 @@
+/*
+ * test_session.c: equalities of a session that need no oracle: any cut of the batch, rolling back, shared prefixes,
+ * two sessions at once and any number of threads give the same logits, bit for bit; and what happens when things go
+ * wrong: a full context, bad ids, weights that are not finite, a file that shrinks, memory that runs out.
+ *
+ * Models: the embedded demo (a mixture of experts) and three golden ones with recurrent state or a sliding window.
+ */
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "engine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char *const models[] = {NULL, "tests/golden/qwen3next/model.gguf", "tests/golden/lfm2moe/model.gguf",
+                                     "tests/golden/granitehybrid-moe/model.gguf", "tests/golden/gpt-oss-f32/model.gguf"};
+enum { N_MODEL = sizeof models / sizeof *models, N = 70 };
+
+static struct engine *open_engine(const char *path, uint32_t n_thread)
+{
+    struct engine *e = NULL;
+    if (engine_open(&e, &(struct engine_opts){.path = path, .n_thread = n_thread})) fail_msg("%s", err_msg());
+    return e;
+}
+
+static struct session *open_session(struct engine *e, uint32_t n_batch)
+{
+    struct session *s = NULL;
+    if (session_new(&s, e, &(struct session_opts){.n_ctx = 128, .n_batch = n_batch})) fail_msg("%s", err_msg());
+    return s;
+}
+
+static void make_tokens(const struct engine *e, uint32_t seed, uint32_t *t, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        t[i] = (seed >> 8) % engine_info(e)->n_vocab;
+    }
+}
+
+static void assert_same_logits(const struct session *a, const float *b)
+{
+    assert_non_null(session_logits(a));
+    assert_memory_equal(session_logits(a), b, 4 * 200);
+}
+
+/* The logits after tokens t, by one prefill: what all other ways are compared with. */
+static void reference(struct engine *e, const uint32_t *t, size_t n, float *out)
+{
+    struct session *s = open_session(e, 128);
+    assert_int_equal(session_sync(s, t, n), OK);
+    memcpy(out, session_logits(s), 4 * 200);
+    session_free(s);
+}
+
+static void test_any_cut(void **state)
+{
+    (void)state;
+    const uint32_t cuts[] = {1, 7, 32, 64};
+    for (int m = 0; m < N_MODEL; m++) {
+        struct engine *e = open_engine(models[m], 2);
+        uint32_t t[N];
+        float ref[200];
+        make_tokens(e, 1, t, N);
+        reference(e, t, N, ref);
+        for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++) {
+            struct session *s = open_session(e, cuts[c]);
+            assert_int_equal(session_sync(s, t, N), OK);
+            assert_same_logits(s, ref);
+            session_free(s);
+        }
+        struct session *s = open_session(e, 16); /* prefill, then decode */
+        assert_int_equal(session_sync(s, t, N - 5), OK);
+        for (size_t i = N - 5; i < N; i++) assert_int_equal(session_step(s, t[i]), OK);
+        assert_same_logits(s, ref);
+        assert_int_equal(session_stats(s).n_decode, 5);
+        session_free(s);
+        engine_close(e);
+    }
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    for (int m = 0; m < N_MODEL; m++) {
+        float ref[200], got[200];
+        uint32_t t[N];
+        for (uint32_t n_thread = 1; n_thread <= 3; n_thread++) {
+            struct engine *e = open_engine(models[m], n_thread);
+            make_tokens(e, 2, t, N);
+            reference(e, t, N, n_thread == 1 ? ref : got);
+            if (n_thread > 1) assert_memory_equal(ref, got, sizeof ref);
+            engine_close(e);
+        }
+    }
+}
+
+static void test_roll_back(void **state)
+{
+    (void)state;
+    for (int m = 0; m < N_MODEL; m++) {
+        struct engine *e = open_engine(models[m], 2);
+        uint32_t t[N], u[N];
+        float ref_t[200], ref_u[200];
+        make_tokens(e, 3, t, N);
+        memcpy(u, t, sizeof t);
+        make_tokens(e, 4, u + 40, N - 40); /* another end after 40 common tokens */
+        reference(e, t, N, ref_t);
+        reference(e, u, N, ref_u);
+        struct session *s = open_session(e, 16);
+        assert_int_equal(session_sync(s, t, N), OK);
+        assert_int_equal(session_sync(s, u, N), OK);
+        assert_same_logits(s, ref_u);
+        assert_int_equal(session_sync(s, t, N), OK);
+        assert_same_logits(s, ref_t);
+        assert_int_equal(session_roll_back(s, 41), OK);
+        assert_int_equal(session_pos(s), 41);
+        for (size_t i = 41; i < N; i++) assert_int_equal(session_step(s, t[i]), OK);
+        assert_same_logits(s, ref_t);
+        assert_int_equal(session_roll_back(s, 0), OK);
+        assert_null(session_logits(s));
+        assert_int_equal(session_sync(s, t, N), OK);
+        assert_same_logits(s, ref_t);
+        session_free(s);
+        engine_close(e);
+    }
+}
+
+static void test_prefix_is_reused(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(NULL, 1);
+    uint32_t t[N];
+    make_tokens(e, 5, t, N);
+    struct session *s = open_session(e, 0);
+    assert_int_equal(session_sync(s, t, 50), OK);
+    assert_int_equal(session_sync(s, t, N), OK);
+    assert_int_equal(session_stats(s).n_reused, 50);
+    assert_int_equal(session_stats(s).n_prefill, N);
+    assert_int_equal(session_sync(s, t, N), OK); /* nothing to do: the logits are there */
+    assert_int_equal(session_stats(s).n_prefill, N);
+    assert_int_equal(session_sync(s, t, 30), OK); /* shorter: the last token runs again */
+    assert_int_equal(session_stats(s).n_prefill, N + 1);
+    float ref[200];
+    reference(e, t, 30, ref);
+    assert_same_logits(s, ref);
+    session_free(s);
+    engine_close(e);
+}
+
+static void test_two_sessions(void **state)
+{
+    (void)state;
+    for (int m = 0; m < N_MODEL; m++) {
+        struct engine *e = open_engine(models[m], 2);
+        uint32_t t[N], u[N];
+        float ref_t[200], ref_u[200];
+        make_tokens(e, 6, t, N);
+        make_tokens(e, 7, u, N);
+        reference(e, t, N, ref_t);
+        reference(e, u, N, ref_u);
+        struct session *a = open_session(e, 8), *b = open_session(e, 64);
+        assert_int_equal(session_sync(a, t, N - 10), OK);
+        assert_int_equal(session_sync(b, u, N - 10), OK);
+        for (size_t i = N - 10; i < N; i++) {
+            assert_int_equal(session_step(a, t[i]), OK);
+            assert_int_equal(session_step(b, u[i]), OK);
+        }
+        assert_same_logits(a, ref_t);
+        assert_same_logits(b, ref_u);
+        session_free(a);
+        session_free(b);
+        engine_close(e);
+    }
+}
+
+struct rows {
+    size_t n;
+    size_t stop_at;
+    float last[200];
+};
+
+static enum err on_row(void *ctx, size_t pos, const float *logits)
+{
+    struct rows *r = ctx;
+    assert_int_equal(pos, r->n);
+    if (r->stop_at && pos == r->stop_at) return err_set(ERR_RUN, "enough");
+    memcpy(r->last, logits, sizeof r->last);
+    r->n++;
+    return OK;
+}
+
+static void test_rows(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(NULL, 2);
+    uint32_t t[N];
+    make_tokens(e, 8, t, N);
+    struct session *s = open_session(e, 48);
+    struct rows rows = {0};
+    session_on_row(s, on_row, &rows);
+    assert_int_equal(session_sync(s, t, N), OK);
+    assert_int_equal(rows.n, N);
+    assert_same_logits(s, rows.last);
+    rows = (struct rows){.stop_at = 50};
+    assert_int_equal(session_sync(s, NULL, 0), OK);
+    assert_int_equal(session_sync(s, t, N), ERR_RUN);
+    assert_string_equal(err_msg(), "enough");
+    assert_int_equal(session_pos(s), 48); /* the piece that failed is not in effect */
+    session_on_row(s, NULL, NULL);
+    assert_int_equal(session_sync(s, t, N), OK); /* and the session goes on */
+    float ref[200];
+    reference(e, t, N, ref);
+    assert_same_logits(s, ref);
+    session_free(s);
+    engine_close(e);
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(NULL, 1);
+    struct session *s;
+    assert_int_equal(session_new(&s, e, &(struct session_opts){.n_ctx = 8}), OK);
+    assert_int_equal(session_n_ctx(s), 8);
+    uint32_t t[9];
+    make_tokens(e, 9, t, 9);
+    assert_int_equal(session_sync(s, t, 9), ERR_USAGE);
+    assert_non_null(strstr(err_msg(), "9 tokens"));
+    assert_int_equal(session_sync(s, t, 7), OK);
+    assert_int_equal(session_step(s, t[7]), OK);
+    assert_int_equal(session_step(s, t[8]), ERR_END);
+    assert_int_equal(session_pos(s), 8);
+    t[3] = engine_info(e)->n_vocab;
+    assert_int_equal(session_sync(s, t, 5), ERR_INPUT);
+    assert_non_null(strstr(err_msg(), "vocabulary"));
+    assert_int_equal(session_pos(s), 8); /* a refused list changes nothing */
+    session_free(s);
+    assert_int_equal(session_new(&s, e, &(struct session_opts){.n_ctx = 8, .n_batch = 100000}), OK); /* cut to the context */
+    session_free(s);
+    engine_close(e);
+}
+
+/* ---- files that go wrong --------------------------------------------------------------------- */
+
+static char copy_path[] = "/tmp/moxie-test-XXXXXX";
+
+/* A copy of a golden model; `patch` writes NaN over the last bytes of the file (weights). */
+static void copy_model(const char *from, bool patch)
+{
+    char *data;
+    size_t n;
+    assert_int_equal(os_read_all(from, 1u << 28, &data, &n), OK);
+    if (patch) memset(data + n - 4096, 0xff, 4096);
+    FILE *f = fopen(copy_path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+    mem_free(data);
+}
+
+static void test_not_finite(void **state)
+{
+    (void)state;
+    copy_model(models[1], true);
+    struct engine *e = open_engine(copy_path, 1);
+    struct session *s = open_session(e, 0);
+    uint32_t t[N];
+    make_tokens(e, 10, t, N);
+    assert_int_equal(session_sync(s, t, N), ERR_RUN);
+    assert_non_null(strstr(err_msg(), "position"));
+    assert_null(session_logits(s));
+    session_free(s);
+    engine_close(e);
+}
+
+static void test_file_shrinks(void **state)
+{
+    (void)state;
+    copy_model(models[4], false);
+    struct engine *e = open_engine(copy_path, 2);
+    struct session *s = open_session(e, 0);
+    uint32_t t[N];
+    make_tokens(e, 11, t, N);
+    assert_int_equal(session_sync(s, t, 10), OK);
+    assert_int_equal(truncate(copy_path, 20000), 0);
+    assert_int_equal(session_sync(s, t, N), ERR_RUN);
+    assert_non_null(strstr(err_msg(), copy_path));
+    session_free(s);
+    engine_close(e);
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    const size_t before = mem_used_total();
+    for (uint64_t n = 1; n < 100000; n++) {
+        struct engine *e = NULL;
+        struct session *s = NULL;
+        mem_fail_at(n);
+        enum err err = engine_open(&e, &(struct engine_opts){.path = models[1], .n_thread = 2});
+        if (err == OK) err = session_new(&s, e, &(struct session_opts){.n_ctx = 32});
+        uint32_t t[20];
+        if (err == OK) {
+            make_tokens(e, 12, t, 20);
+            err = session_sync(s, t, 20);
+        }
+        mem_fail_at(0);
+        session_free(s);
+        engine_close(e);
+        assert_int_equal(mem_used_total(), before);
+        if (err == OK) {
+            assert_true(n > 20); /* it did allocate */
+            return;
+        }
+        assert_int_equal(err, ERR_MEMORY);
+    }
+    fail_msg("never succeeded");
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    os_init();
+    const int fd = mkstemp(copy_path);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return unlink(copy_path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_any_cut),      cmocka_unit_test(test_threads),      cmocka_unit_test(test_roll_back),
+        cmocka_unit_test(test_prefix_is_reused), cmocka_unit_test(test_two_sessions), cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_limits),       cmocka_unit_test(test_not_finite),   cmocka_unit_test(test_file_shrinks),
+        cmocka_unit_test(test_no_memory),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
