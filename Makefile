@@ -50,6 +50,9 @@ LIBS    := -lpcre2-8 -lutf8proc -ljansson -lz -pthread -lm
 COMPILE  = $(CC) -std=c11 $(OPT) $(CFLAGS) $(WARN) $(CODE) $(DEFINES) $(ISA) -pthread \
            -ffile-prefix-map=$(CURDIR)=. -MMD -MP
 
+# One short line for each command; V=1 shows the command itself.
+say = $(if $(V),,@printf '  %-4s %s\n' $1 $2;)
+
 # ---- sources -------------------------------------------------------------------------------------
 
 SRC  := $(sort $(wildcard src/*.c src/*/*.c src/kern/*/*.c models/*.c models/demo/*.S quant/*.c \
@@ -103,7 +106,7 @@ $(BUILD)/src/kern/kern_ref% $(BUILD)/src/kern/dequant_ref%: ISA := -ffp-contract
 all: $(PROG) ## build ./moxie, one static file (DYNAMIC=1 shared, SAN=1 sanitizers, CC=clang)
 
 $(BUILD)/moxie: $(MAIN) $(LIB)
-	$(CC) $(CODE) $(LINK) -o $@ $(MAIN) $(LIB) $(LIBS)
+	$(call say,LINK,$@)$(CC) $(CODE) $(LINK) -o $@ $(MAIN) $(LIB) $(LIBS)
 
 ifndef SAN # ./moxie is a copy that changes when the configuration does
 .PHONY: moxie
@@ -113,7 +116,7 @@ endif
 
 $(LIB): $(filter-out $(MAIN),$(OBJ))
 	@rm -f $@
-	$(AR) rcsD $@ $^
+	$(call say,AR,$@)$(AR) rcsD $@ $^
 
 DEPS := $(BUILD)/deps-build.ok
 $(BUILD)/deps-%.ok: tools/deps.sh
@@ -123,11 +126,11 @@ $(BUILD)/deps-%.ok: tools/deps.sh
 
 $(BUILD)/%.o: %.c Makefile | $(DEPS)
 	@mkdir -p $(@D)
-	$(COMPILE) -c -o $@ $<
+	$(call say,CC,$<)$(COMPILE) -c -o $@ $<
 
 $(BUILD)/%.o: %.S Makefile | $(DEPS)
 	@mkdir -p $(@D)
-	$(CC) -I. -MMD -MP -c -o $@ $<
+	$(call say,AS,$<)$(CC) -I. -MMD -MP -c -o $@ $<
 
 $(BUILD)/models/demo/demo.o: models/demo/tinymoe-q8_0.gguf
 
@@ -141,11 +144,14 @@ demo: $(PROG) ## build, then write a story with the embedded model
 
 # ---- tests ---------------------------------------------------------------------------------------
 
-LINK_TEST = @mkdir -p $(@D) && $(CC) $(CODE) $(TEST_LINK) -o $@ $(filter %.o %.a,$^)
+LINK_TEST = $(call say,LINK,$@)mkdir -p $(@D) && \
+            $(CC) $(CODE) $(TEST_LINK) -o $@ $(filter %.o %.a,$^)
 
 $(UNIT): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(LIB)
 	$(LINK_TEST) -lcmocka $(LIBS)
 $(call objects,tests/unit/*.c): | $(BUILD)/deps-check.ok
+
+$(BUILD)/tests/test_session: $(BUILD)/tests/golden/seed_model.o
 
 $(FUZZ): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(LIB)
 	$(LINK_TEST) $(LIBS)

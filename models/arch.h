@@ -26,7 +26,7 @@ struct arch {
     /* Reads and checks the family's own keys into model_own() and completes m->hp. NULL: nothing
      * beyond the common keys. Relations between sizes are checked afterwards for every layer, by
      * decoder_check(). */
-    enum err (*read)(struct model *m);
+    void (*read)(struct model *m);
     /* What the whole decoder has: embedding scale, final norm, head. NULL: the plain one. */
     void (*decoder)(const struct model *m, struct decoder_spec *d);
     /* What layer il is made of: the mixer, the feed-forward part, norms and multipliers. NULL: the

@@ -6,10 +6,10 @@
 #include "models/arch.h"
 #include "models/hparams.h"
 
-static enum err read_keys(struct model *m)
+static void read_keys(struct model *m)
 {
     struct moe_keys *k = model_own(m, sizeof *k);
-    return k ? hparams_moe(m, GMOE_SOFTMAX, k) : ERR_MEMORY;
+    if (k) hparams_moe(m, GMOE_SOFTMAX, k);
 }
 
 static void layer(const struct model *m, uint32_t il, struct layer_spec *s)

@@ -43,64 +43,61 @@ static struct layer_spec spec_of(const struct model *m, uint32_t il)
 
 /* ---- check ----------------------------------------------------------------------------------- */
 
-static enum err check_attn(const struct model *m, uint32_t il, const struct layer_spec *s)
+static void check_attn(struct model *m, uint32_t il, const struct layer_spec *s)
 {
-    const struct hparams *hp = &m->hp;
     const struct attn_spec *a = &s->attn;
-    const uint32_t n_head = hp->n_head[il];
     assert(a->kv_layer <= il);
-    const uint32_t n_head_kv = hp->n_head_kv[a->kv_layer];
+    const uint32_t n_head = m->hp.n_head[il], n_head_kv = m->hp.n_head_kv[a->kv_layer];
     if (s->mixer == MIX_ATTN && (n_head_kv == 0 || n_head % n_head_kv))
-        return model_refuse(m, "attention.head_count_kv", n_head_kv,
-                            "a divisor of head_count (%u in layer %u)", n_head, il);
+        model_refuse(m, "attention.head_count_kv", n_head_kv,
+                     "a divisor of head_count (%u in layer %u)", n_head, il);
+    if (a->v_is_k && a->dim_v != a->dim_k)
+        model_refuse(m, "attention.value_length", a->dim_v,
+                     "%u, a key's, in layer %u, whose values are the keys", a->dim_k, il);
     /* In MLA a part of each key head must be left for what is not rotated. */
     const uint32_t n_rot_max = s->mixer == MIX_MLA ? a->dim_k - 1 : a->dim_k;
     const uint32_t n_rot = s->rope.n_rot;
     if (!s->rope.off && (n_rot < 2 || n_rot % 2 || n_rot > n_rot_max))
-        return model_refuse(m, "rope.dimension_count", n_rot, "an even number from 2 to %u",
-                            n_rot_max);
+        model_refuse(m, "rope.dimension_count", n_rot, "an even number from 2 to %u", n_rot_max);
     if (s->mixer == MIX_MLA && (a->kv_rank == 0 || a->kv_rank > HEAD_DIM_MAX - n_rot))
-        return model_refuse(m, "attention.kv_lora_rank", a->kv_rank, "1 to %u",
-                            HEAD_DIM_MAX - n_rot);
-    return OK;
+        model_refuse(m, "attention.kv_lora_rank", a->kv_rank, "1 to %u", HEAD_DIM_MAX - n_rot);
 }
 
-static enum err check_moe(const struct model *m, uint32_t il, const struct moe_spec *s)
+static void check_groups(struct model *m)
 {
     const struct hparams *hp = &m->hp;
-    if (hp->n_expert == 0) return model_refuse(m, "expert_count", 0, "1 to %u", EXPERTS_MAX);
-    if (s->n_ff == 0 || s->n_ff > DIM_MAX) {
-        const char *const key = hp->n_ff[il] ? "expert_feed_forward_length" : "feed_forward_length";
-        return model_refuse(m, key, s->n_ff, "1 to %u", DIM_MAX);
-    }
-    if (s->shared && (s->n_ff_shared == 0 || s->n_ff_shared > DIM_MAX))
-        return model_refuse(m, "expert_shared_feed_forward_length", s->n_ff_shared, "1 to %u",
-                            DIM_MAX);
     const uint32_t n_group = hp->n_expert_group, n_used = hp->n_expert_group_used;
-    if (n_group <= 1) return OK;
+    if (n_group <= 1) return;
     /* A group is judged by its two best experts. */
-    if (hp->n_expert % n_group || hp->n_expert / n_group < 2)
-        return model_refuse(m, "expert_group_count", n_group,
-                            "a divisor of expert_count (%u) that leaves two or more", hp->n_expert);
-    if (n_used == 0 || n_used > n_group || n_used * (hp->n_expert / n_group) < hp->n_expert_used)
-        return model_refuse(m, "expert_group_used_count", n_used,
-                            "at most expert_group_count (%u), with room for expert_used_count (%u)",
-                            n_group, hp->n_expert_used);
-    return OK;
+    const uint32_t n_each = hp->n_expert / n_group;
+    if (hp->n_expert % n_group || n_each < 2)
+        model_refuse(m, "expert_group_count", n_group,
+                     "a divisor of expert_count (%u) that leaves two or more", hp->n_expert);
+    if (n_used == 0 || n_used > n_group || n_used * n_each < hp->n_expert_used)
+        model_refuse(m, "expert_group_used_count", n_used,
+                     "at most expert_group_count (%u), with room for expert_used_count (%u)",
+                     n_group, hp->n_expert_used);
 }
 
-enum err decoder_check(const struct model *m)
+static void check_moe(struct model *m, uint32_t il, const struct moe_spec *s)
 {
-    for (uint32_t il = 0; il < m->hp.n_layer; il++) {
+    const char *const key = m->hp.n_ff[il] ? "expert_feed_forward_length" : "feed_forward_length";
+    if (m->hp.n_expert == 0) model_refuse(m, "expert_count", 0, "1 to %u", EXPERTS_MAX);
+    if (s->n_ff == 0 || s->n_ff > DIM_MAX) model_refuse(m, key, s->n_ff, "1 to %u", DIM_MAX);
+    if (s->shared && (s->n_ff_shared == 0 || s->n_ff_shared > DIM_MAX))
+        model_refuse(m, "expert_shared_feed_forward_length", s->n_ff_shared, "1 to %u", DIM_MAX);
+    check_groups(m);
+}
+
+void decoder_check(struct model *m)
+{
+    for (uint32_t il = 0; il < m->hp.n_layer && !m->err; il++) {
         const struct layer_spec s = spec_of(m, il);
-        enum err err = OK;
-        if (s.mixer == MIX_ATTN || s.mixer == MIX_MLA) err = check_attn(m, il, &s);
-        if (!err && s.ffn.is_moe) err = check_moe(m, il, &s.ffn.moe);
-        if (err) return err;
+        if (s.mixer == MIX_ATTN || s.mixer == MIX_MLA) check_attn(m, il, &s);
+        if (s.ffn.is_moe) check_moe(m, il, &s.ffn.moe);
         if ((!s.ffn.is_moe || s.ffn_own) && m->hp.n_ff[il] == 0)
-            return model_refuse(m, "feed_forward_length", 0, "1 to %u in layer %u", DIM_MAX, il);
+            model_refuse(m, "feed_forward_length", 0, "1 to %u in layer %u", DIM_MAX, il);
     }
-    return OK;
 }
 
 /* ---- build ----------------------------------------------------------------------------------- */

@@ -130,7 +130,7 @@ struct decoder_spec {
 /* ---- decoder.c */
 /* Checks that the sizes of every layer fit together, so that no builder call can divide by zero or
  * wrap. */
-enum err decoder_check(const struct model *m);
+void decoder_check(struct model *m);
 /* Records the whole forward pass and returns the logits. */
 struct gval decoder_build(struct model *m, struct graph *g);
 /* RMS norm with weights "<name>.weight" and, where the file has it, "<name>.bias". */

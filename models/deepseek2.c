@@ -30,39 +30,30 @@ struct deepseek2 {
     uint32_t temp_len;
 };
 
-static enum err read_attn(struct model *m, struct deepseek2 *q)
+static void read_attn(struct model *m, struct deepseek2 *q)
 {
     q->dim_k = m->hp.dim_k;
     q->dim_v = m->hp.dim_v;
-    enum err err =
-        model_u32(m, "attention.key_length_mla", KEY_OPTIONAL, 1, HEAD_DIM_MAX, &q->dim_k);
-    if (!err)
-        err = model_u32(m, "attention.value_length_mla", KEY_OPTIONAL, 1, HEAD_DIM_MAX, &q->dim_v);
-    if (!err) err = model_u32(m, "attention.q_lora_rank", KEY_OPTIONAL, 0, DIM_MAX, &q->q_rank);
-    if (!err)
-        err = model_u32(m, "attention.kv_lora_rank", KEY_REQUIRED, 1, HEAD_DIM_MAX, &q->kv_rank);
-    if (!err)
-        err = model_f32(m, "rope.scaling.yarn_log_multiplier", KEY_OPTIONAL, 0.0f,
-                        LOG_MULTIPLIER_MAX, &q->log_multiplier);
-    if (!err)
-        err = model_f32(m, "attention.temperature_scale", KEY_OPTIONAL, 0.0f, TEMP_SCALE_MAX,
-                        &q->temp_scale);
-    if (!err)
-        err = model_u32(m, "attention.temperature_length",
-                        q->temp_scale != 0.0f ? KEY_REQUIRED : KEY_OPTIONAL, 1, CTX_MAX,
-                        &q->temp_len);
-    return err;
+    model_u32(m, "attention.key_length_mla", KEY_OPTIONAL, 1, HEAD_DIM_MAX, &q->dim_k);
+    model_u32(m, "attention.value_length_mla", KEY_OPTIONAL, 1, HEAD_DIM_MAX, &q->dim_v);
+    model_u32(m, "attention.q_lora_rank", KEY_OPTIONAL, 0, DIM_MAX, &q->q_rank);
+    model_u32(m, "attention.kv_lora_rank", KEY_REQUIRED, 1, HEAD_DIM_MAX, &q->kv_rank);
+    model_f32(m, "rope.scaling.yarn_log_multiplier", KEY_OPTIONAL, 0.0f, LOG_MULTIPLIER_MAX,
+              &q->log_multiplier);
+    model_f32(m, "attention.temperature_scale", KEY_OPTIONAL, 0.0f, TEMP_SCALE_MAX, &q->temp_scale);
+    const enum model_need need = q->temp_scale != 0.0f ? KEY_REQUIRED : KEY_OPTIONAL;
+    model_u32(m, "attention.temperature_length", need, 1, CTX_MAX, &q->temp_len);
 }
 
-static enum err read_keys(struct model *m)
+static void read_keys(struct model *m)
 {
     struct deepseek2 *q = model_own(m, sizeof *q);
-    if (!q) return ERR_MEMORY;
-    const enum err err = read_attn(m, q);
+    if (!q) return;
+    read_attn(m, q);
     /* Files of GLM 4.7 Lite lack the gating and mean sigmoid; only their sizes tell them. */
     const uint32_t n_layer = m->hp.n_layer;
     const bool is_glm = (n_layer == 47 || n_layer == 48) && m->hp.n_vocab == 154880;
-    return err ? err : hparams_moe(m, is_glm ? GMOE_SIGMOID : GMOE_SOFTMAX, &q->moe);
+    hparams_moe(m, is_glm ? GMOE_SIGMOID : GMOE_SOFTMAX, &q->moe);
 }
 
 static void layer(const struct model *m, uint32_t il, struct layer_spec *s)

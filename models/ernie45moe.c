@@ -10,14 +10,13 @@ struct ernie45moe {
     uint32_t n_dense_lead, step;
 };
 
-static enum err read_keys(struct model *m)
+static void read_keys(struct model *m)
 {
     struct ernie45moe *q = model_own(m, sizeof *q);
-    if (!q) return ERR_MEMORY;
+    if (!q) return;
     q->step = 1;
-    const enum err err = hparams_n_dense_lead(m, &q->n_dense_lead);
-    return err ? err
-               : model_u32(m, "interleave_moe_layer_step", KEY_OPTIONAL, 1, LAYERS_MAX, &q->step);
+    hparams_n_dense_lead(m, &q->n_dense_lead);
+    model_u32(m, "interleave_moe_layer_step", KEY_OPTIONAL, 1, LAYERS_MAX, &q->step);
 }
 
 static void layer(const struct model *m, uint32_t il, struct layer_spec *s)

@@ -21,30 +21,28 @@ struct gemma {
     float local_base;
 };
 
-static enum err read_gemma2(struct model *m)
+static void read_gemma2(struct model *m)
 {
     struct gemma *q = model_own(m, sizeof *q);
-    if (!q) return ERR_MEMORY;
+    if (!q) return;
     q->window = 4096;
     q->score_cap = 50.0f;
     q->logit_cap = 30.0f;
-    enum err err = model_u32(m, "attention.sliding_window", KEY_OPTIONAL, 1, CTX_MAX, &q->window);
-    if (!err) err = hparams_windows(m, 2, q->windowed);
-    if (!err) err = hparams_cap(m, "attn_logit_softcapping", &q->score_cap);
-    if (!err) err = hparams_cap(m, "final_logit_softcapping", &q->logit_cap);
-    return err;
+    model_u32(m, "attention.sliding_window", KEY_OPTIONAL, 1, CTX_MAX, &q->window);
+    hparams_windows(m, 2, q->windowed);
+    hparams_cap(m, "attn_logit_softcapping", &q->score_cap);
+    hparams_cap(m, "final_logit_softcapping", &q->logit_cap);
 }
 
-static enum err read_gemma3(struct model *m)
+static void read_gemma3(struct model *m)
 {
     struct gemma *q = model_own(m, sizeof *q);
-    if (!q) return ERR_MEMORY;
+    if (!q) return;
     q->local_base = 10000.0f;
-    enum err err = model_u32(m, "attention.sliding_window", KEY_OPTIONAL, 0, CTX_MAX, &q->window);
-    if (!err && q->window) err = hparams_windows(m, 6, q->windowed);
-    if (!err) err = hparams_rope_base(m, "rope.freq_base_swa", &q->local_base);
-    if (!err) err = hparams_cap(m, "final_logit_softcapping", &q->logit_cap);
-    return err;
+    model_u32(m, "attention.sliding_window", KEY_OPTIONAL, 0, CTX_MAX, &q->window);
+    if (q->window) hparams_windows(m, 6, q->windowed);
+    hparams_rope_base(m, "rope.freq_base_swa", &q->local_base);
+    hparams_cap(m, "final_logit_softcapping", &q->logit_cap);
 }
 
 static void decoder(const struct model *m, struct decoder_spec *d)

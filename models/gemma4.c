@@ -30,65 +30,52 @@ struct gemma4 {
     uint32_t n_side; /* width of a per-layer embedding; 0: none */
 };
 
-static enum err read_local(struct model *m, struct gemma4 *q)
+static void read_local(struct model *m, struct gemma4 *q)
 {
     q->local_dim_k = m->hp.dim_k;
     q->local_dim_v = m->hp.dim_v;
     q->local_base = 10000.0f;
-    enum err err = model_u32(m, "attention.sliding_window", KEY_REQUIRED, 1, CTX_MAX, &q->window);
-    if (!err)
-        err = model_u32(m, "attention.key_length_swa", KEY_OPTIONAL, 1, HEAD_DIM_MAX,
-                        &q->local_dim_k);
-    if (!err)
-        err = model_u32(m, "attention.value_length_swa", KEY_OPTIONAL, 1, HEAD_DIM_MAX,
-                        &q->local_dim_v);
+    model_u32(m, "attention.sliding_window", KEY_REQUIRED, 1, CTX_MAX, &q->window);
+    model_u32(m, "attention.key_length_swa", KEY_OPTIONAL, 1, HEAD_DIM_MAX, &q->local_dim_k);
+    model_u32(m, "attention.value_length_swa", KEY_OPTIONAL, 1, HEAD_DIM_MAX, &q->local_dim_v);
     q->local_n_rot = q->local_dim_k;
-    if (!err)
-        err = model_u32(m, "rope.dimension_count_swa", KEY_OPTIONAL, 2, q->local_dim_k,
-                        &q->local_n_rot);
-    if (!err) err = hparams_rope_base(m, "rope.freq_base_swa", &q->local_base);
-    if (!err && q->local_n_rot % 2)
-        return model_refuse(m, "rope.dimension_count_swa", q->local_n_rot, "an even number");
-    return err;
+    model_u32(m, "rope.dimension_count_swa", KEY_OPTIONAL, 2, HEAD_DIM_MAX, &q->local_n_rot);
+    if (q->local_n_rot % 2 || q->local_n_rot > q->local_dim_k)
+        model_refuse(m, "rope.dimension_count_swa", q->local_n_rot,
+                     "an even number up to attention.key_length_swa (%u)", q->local_dim_k);
+    hparams_rope_base(m, "rope.freq_base_swa", &q->local_base);
 }
 
 /* Finds the cache of each layer: its own, or for the last n_shared layers that of the last one
  * before them alike. */
-static enum err share_caches(struct model *m, struct gemma4 *q)
+static void share_caches(struct model *m, struct gemma4 *q)
 {
     const uint32_t n_layer = m->hp.n_layer;
     uint32_t n_shared = 0;
-    const enum err err =
-        model_u32(m, "attention.shared_kv_layers", KEY_OPTIONAL, 0, n_layer - 1, &n_shared);
-    if (err) return err;
+    model_u32(m, "attention.shared_kv_layers", KEY_OPTIONAL, 0, n_layer - 1, &n_shared);
     const uint32_t n_own = n_layer - n_shared;
     for (uint32_t il = 0; il < n_layer; il++) {
         uint32_t from = il < n_own ? il : n_own - 1;
         while (from > 0 && q->windowed[from] != q->windowed[il]) from--;
         if (q->windowed[from] != q->windowed[il])
-            return model_refuse(m, "attention.shared_kv_layers", n_shared,
-                                "a number that leaves layer %u one of its kind to share with", il);
+            model_refuse(m, "attention.shared_kv_layers", n_shared,
+                         "a number that leaves layer %u one of its kind to share with", il);
         q->kv_layer[il] = from;
     }
-    return OK;
 }
 
-static enum err read_keys(struct model *m)
+static void read_keys(struct model *m)
 {
     struct gemma4 *q = model_own(m, sizeof *q);
-    if (!q) return ERR_MEMORY;
-    enum err err = read_local(m, q);
-    if (!err)
-        err = model_has_key(m, "attention.sliding_window_pattern")
-                  ? hparams_windows(m, 1, q->windowed)
-                  : model_refuse(m, "attention.sliding_window_pattern", 0,
-                                 "an array that says it for each layer");
-    if (!err) err = share_caches(m, q);
-    if (!err) err = hparams_cap(m, "final_logit_softcapping", &q->logit_cap);
-    if (!err)
-        err = model_u32(m, "embedding_length_per_layer_input", KEY_OPTIONAL, 0,
-                        DIM_MAX / m->hp.n_layer, &q->n_side);
-    return err;
+    if (!q) return;
+    read_local(m, q);
+    if (!model_has_key(m, "attention.sliding_window_pattern"))
+        model_refuse(m, "attention.sliding_window_pattern", 0, "an array that has each layer");
+    hparams_windows(m, 1, q->windowed);
+    share_caches(m, q);
+    hparams_cap(m, "final_logit_softcapping", &q->logit_cap);
+    model_u32(m, "embedding_length_per_layer_input", KEY_OPTIONAL, 0, DIM_MAX / m->hp.n_layer,
+              &q->n_side);
 }
 
 /* The per-layer embeddings of all layers, (n_layer * n_side). */

@@ -16,14 +16,13 @@ struct gptoss {
     bool windowed[LAYERS_MAX];
 };
 
-static enum err read_keys(struct model *m)
+static void read_keys(struct model *m)
 {
     struct gptoss *q = model_own(m, sizeof *q);
-    if (!q) return ERR_MEMORY;
+    if (!q) return;
     m->hp.dim_k = m->hp.dim_v = m->hp.n_rot;
-    const enum err err =
-        model_u32(m, "attention.sliding_window", KEY_REQUIRED, 1, CTX_MAX, &q->window);
-    return err ? err : hparams_windows(m, 2, q->windowed);
+    model_u32(m, "attention.sliding_window", KEY_REQUIRED, 1, CTX_MAX, &q->window);
+    hparams_windows(m, 2, q->windowed);
 }
 
 static void layer(const struct model *m, uint32_t il, struct layer_spec *s)

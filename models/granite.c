@@ -20,32 +20,29 @@ struct granite {
     struct recur_spec recur;
 };
 
-static enum err read_multipliers(struct model *m)
+static void read_multipliers(struct model *m)
 {
     struct granite *q = model_own(m, sizeof *q);
-    if (!q) return ERR_MEMORY;
+    if (!q) return;
     q->has_rope = true;
-    enum err err = model_f32(m, "embedding_scale", KEY_OPTIONAL, 0.0f, MULTIPLIER_MAX, &q->embed);
-    if (!err)
-        err = model_f32(m, "residual_scale", KEY_OPTIONAL, 0.0f, MULTIPLIER_MAX, &q->residual);
-    if (!err) err = model_f32(m, "attention.scale", KEY_OPTIONAL, 0.0f, MULTIPLIER_MAX, &q->score);
-    if (!err)
-        err = model_f32(m, "logit_scale", KEY_REQUIRED, 0.0f, MULTIPLIER_MAX, &q->logit_divisor);
-    return err;
+    model_f32(m, "embedding_scale", KEY_OPTIONAL, 0.0f, MULTIPLIER_MAX, &q->embed);
+    model_f32(m, "residual_scale", KEY_OPTIONAL, 0.0f, MULTIPLIER_MAX, &q->residual);
+    model_f32(m, "attention.scale", KEY_OPTIONAL, 0.0f, MULTIPLIER_MAX, &q->score);
+    model_f32(m, "logit_scale", KEY_REQUIRED, 0.0f, MULTIPLIER_MAX, &q->logit_divisor);
 }
 
-static enum err read_dense(struct model *m)
+static void read_dense(struct model *m)
 {
-    const enum err err = read_multipliers(m);
-    return err ? err
-               : model_bool(m, "rope.scaling.finetuned", KEY_OPTIONAL,
-                            &((struct granite *)m->own)->has_rope);
+    read_multipliers(m);
+    struct granite *q = m->own;
+    if (q) model_bool(m, "rope.scaling.finetuned", KEY_OPTIONAL, &q->has_rope);
 }
 
-static enum err read_hybrid(struct model *m)
+static void read_hybrid(struct model *m)
 {
-    const enum err err = read_dense(m);
-    return err ? err : hparams_ssm(m, &((struct granite *)m->own)->recur);
+    read_dense(m);
+    struct granite *q = m->own;
+    if (q) hparams_ssm(m, &q->recur);
 }
 
 static void decoder(const struct model *m, struct decoder_spec *d)

@@ -9,21 +9,21 @@
 
 /* Fills m->hp from the common keys; relations between them are decoder_check()'s business, after
  * the family's turn. */
-enum err hparams_read(struct model *m);
+void hparams_read(struct model *m);
 /* Which layers have a sliding window, from "attention.sliding_window_pattern": an array says it for
  * each layer; a number p (or `period` when the key is absent) means that every p-th layer sees
  * everything, the others a window. */
-enum err hparams_windows(const struct model *m, uint32_t period, bool *windowed);
+void hparams_windows(struct model *m, uint32_t period, bool *windowed);
 /* "expert_gating_func" as in GGUF; absent or 0: `otherwise` (0: then the key is required). */
-enum err hparams_gating(const struct model *m, enum gmoe_gate otherwise, enum gmoe_gate *gating);
+void hparams_gating(struct model *m, enum gmoe_gate otherwise, enum gmoe_gate *gating);
 /* "ssm.*": sizes of a recurrent mixer, checked against each other. */
-enum err hparams_ssm(const struct model *m, struct recur_spec *r);
+void hparams_ssm(struct model *m, struct recur_spec *r);
 /* The base of a kind of rope; absent: *base stays. */
-enum err hparams_rope_base(const struct model *m, const char *name, float *base);
+void hparams_rope_base(struct model *m, const char *name, float *base);
 /* A cap of scores or logits, 0 for none; absent: *cap stays. */
-enum err hparams_cap(const struct model *m, const char *name, float *cap);
+void hparams_cap(struct model *m, const char *name, float *cap);
 /* "leading_dense_block_count": layers before the first one with experts; absent: 0. */
-enum err hparams_n_dense_lead(const struct model *m, uint32_t *n);
+void hparams_n_dense_lead(struct model *m, uint32_t *n);
 
 /* What DeepSeek-like experts leave to the file. */
 struct moe_keys {
@@ -34,6 +34,6 @@ struct moe_keys {
 };
 
 /* gating: where the file does not say it. */
-enum err hparams_moe(const struct model *m, enum gmoe_gate gating, struct moe_keys *k);
+void hparams_moe(struct model *m, enum gmoe_gate gating, struct moe_keys *k);
 
 #endif

@@ -15,20 +15,19 @@ struct lfm2 {
     enum gmoe_gate gating;
 };
 
-static enum err read_dense(struct model *m)
+static void read_dense(struct model *m)
 {
     struct lfm2 *q = model_own(m, sizeof *q);
-    if (!q) return ERR_MEMORY;
-    return model_u32(m, "shortconv.l_cache", KEY_REQUIRED, 1, CONV_TAPS_MAX, &q->n_tap);
+    if (q) model_u32(m, "shortconv.l_cache", KEY_REQUIRED, 1, CONV_TAPS_MAX, &q->n_tap);
 }
 
-static enum err read_moe(struct model *m)
+static void read_moe(struct model *m)
 {
-    const enum err err = read_dense(m);
-    if (err) return err;
+    read_dense(m);
     struct lfm2 *q = m->own;
-    const enum err err_lead = hparams_n_dense_lead(m, &q->n_dense_lead);
-    return err_lead ? err_lead : hparams_gating(m, GMOE_SIGMOID, &q->gating);
+    if (!q) return;
+    hparams_n_dense_lead(m, &q->n_dense_lead);
+    hparams_gating(m, GMOE_SIGMOID, &q->gating);
 }
 
 static void decoder(const struct model *m, struct decoder_spec *d)

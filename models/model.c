@@ -26,9 +26,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KEY_BYTES_MAX 128   /* "<arch>.<name>" of the longest name that we read is about 50 */
-#define NAMES_BYTES_MAX 512 /* of all families, for a message */
-#define SHAPE_BYTES_MAX 96  /* four 64-bit numbers */
+#define KEY_BYTES_MAX 128     /* "<arch>.<name>" of the longest name that we read is about 50 */
+#define NAMES_BYTES_MAX 512   /* of all families, for a message */
+#define SHAPE_BYTES_MAX 96    /* four 64-bit numbers */
+#define MESSAGE_BYTES_MAX 256 /* the part of a message that a family writes */
+#define SHOWN_BYTES_MAX 64    /* of a string that a file has in place of a known one */
+
+/* Bytes of a file's string that a message shows. */
+static int shown(struct gguf_str s)
+{
+    return s.n > SHOWN_BYTES_MAX ? SHOWN_BYTES_MAX : (int)s.n;
+}
 
 struct model_copy {
     const struct tensor *of;
@@ -37,34 +45,46 @@ struct model_copy {
 
 /* ---- open, build, close ---------------------------------------------------------------------- */
 
-static enum err find_arch(struct model *m)
+static void find_arch(struct model *m)
 {
     struct gguf_str name;
-    const enum err err = gguf_get_str(m->file, "general.architecture", GGUF_REQUIRED, &name);
-    if (err) return err;
+    m->err = gguf_get_str(m->file, "general.architecture", GGUF_REQUIRED, &name);
+    if (m->err) return;
     m->arch = arch_find(name.s, name.n);
-    if (m->arch) return OK;
+    if (m->arch) return;
     char names[NAMES_BYTES_MAX];
     arch_names(names, sizeof names);
-    const int n_shown = name.n > 64 ? 64 : (int)name.n;
-    return err_set(ERR_INPUT,
-                   "%s: key 'general.architecture' is '%.*s', which moxie cannot run; it runs %s",
-                   gguf_path(m->file), n_shown, name.s, names);
+    m->err = err_set(ERR_INPUT,
+                     "%s: key 'general.architecture' is '%.*s', which moxie cannot run; it runs %s",
+                     gguf_path(m->file), shown(name), name.s, names);
 }
 
-static enum err find_vocab(struct model *m, uint32_t n_vocab)
+static void find_vocab(struct model *m, uint32_t n_vocab)
 {
     m->hp.n_vocab = n_vocab;
-    if (n_vocab) return OK;
+    if (n_vocab) return;
     const struct tensor *t = gguf_tensor(m->file, "token_embd.weight");
-    if (!t)
-        return err_set(ERR_INPUT, "%s: tensor 'token_embd.weight' is missing", gguf_path(m->file));
-    if (t->ne[1] > VOCAB_MAX)
-        return err_set(ERR_INPUT,
-                       "%s: tensor 'token_embd.weight' has %" PRIu64 " rows, expected at most %u",
-                       gguf_path(m->file), t->ne[1], VOCAB_MAX);
-    m->hp.n_vocab = (uint32_t)t->ne[1];
-    return OK;
+    if (!t) {
+        m->err =
+            err_set(ERR_INPUT, "%s: tensor 'token_embd.weight' is missing", gguf_path(m->file));
+    } else if (t->ne[1] > VOCAB_MAX) {
+        m->err = err_set(ERR_INPUT,
+                         "%s: tensor 'token_embd.weight' has %" PRIu64 " rows, expected at most %u",
+                         gguf_path(m->file), t->ne[1], VOCAB_MAX);
+    } else {
+        m->hp.n_vocab = (uint32_t)t->ne[1];
+    }
+}
+
+/* All hyper-parameters, stage by stage: each builds on the ones before. */
+static enum err read_all(struct model *m, uint32_t n_vocab)
+{
+    find_arch(m);
+    if (!m->err) find_vocab(m, n_vocab);
+    if (!m->err) hparams_read(m);
+    if (!m->err && m->arch->read) m->arch->read(m);
+    if (!m->err) decoder_check(m);
+    return m->err;
 }
 
 enum err model_open(struct model **out, const struct gguf *file, uint32_t n_vocab)
@@ -73,20 +93,14 @@ enum err model_open(struct model **out, const struct gguf *file, uint32_t n_voca
     assert(file);
     assert(n_vocab <= VOCAB_MAX);
     *out = NULL;
-    enum err err = ERR_MEMORY;
     struct model *m = mem_alloc(MEM_MODEL, sizeof *m);
-    if (!m) goto fail;
+    if (!m) return ERR_MEMORY;
     m->file = file;
-    err = find_arch(m);
-    if (!err) err = find_vocab(m, n_vocab);
-    if (!err) err = hparams_read(m);
-    if (!err && m->arch->read) err = m->arch->read(m);
-    if (!err) err = decoder_check(m);
-    if (err) goto fail;
-    *out = m;
-    return OK;
-fail:
-    model_close(m);
+    const enum err err = read_all(m, n_vocab);
+    if (err)
+        model_close(m);
+    else
+        *out = m;
     return err;
 }
 
@@ -138,52 +152,50 @@ static enum gguf_need need_of(enum model_need need)
     return need == KEY_REQUIRED ? GGUF_REQUIRED : GGUF_OPTIONAL;
 }
 
-enum err model_u32(const struct model *m, const char *name, enum model_need need, uint32_t min,
-                   uint32_t max, uint32_t *out)
+void model_u32(struct model *m, const char *name, enum model_need need, uint32_t min, uint32_t max,
+               uint32_t *out)
 {
     const struct key k = key_of(m, name);
-    return gguf_u32(m->file, k.text, need_of(need), min, max, out);
+    if (!m->err) m->err = gguf_u32(m->file, k.text, need_of(need), min, max, out);
 }
 
-enum err model_f32(const struct model *m, const char *name, enum model_need need, float min,
-                   float max, float *out)
+void model_f32(struct model *m, const char *name, enum model_need need, float min, float max,
+               float *out)
 {
     const struct key k = key_of(m, name);
-    return gguf_f32(m->file, k.text, need_of(need), min, max, out);
+    if (!m->err) m->err = gguf_f32(m->file, k.text, need_of(need), min, max, out);
 }
 
-enum err model_bool(const struct model *m, const char *name, enum model_need need, bool *out)
+void model_bool(struct model *m, const char *name, enum model_need need, bool *out)
 {
     const struct key k = key_of(m, name);
-    return gguf_bool(m->file, k.text, need_of(need), out);
+    if (!m->err) m->err = gguf_bool(m->file, k.text, need_of(need), out);
 }
 
-enum err model_u32_each(const struct model *m, const char *name, enum model_need need, uint32_t min,
-                        uint32_t max, uint32_t *out, size_t n)
+void model_u32_each(struct model *m, const char *name, enum model_need need, uint32_t min,
+                    uint32_t max, uint32_t *out, size_t n)
 {
     const struct key k = key_of(m, name);
-    return gguf_u32_each(m->file, k.text, need_of(need), min, max, out, n);
+    if (!m->err) m->err = gguf_u32_each(m->file, k.text, need_of(need), min, max, out, n);
 }
 
-enum err model_choice(const struct model *m, const char *name, const char *const *values,
-                      uint32_t *out)
+void model_choice(struct model *m, const char *name, const char *const *values, uint32_t *out)
 {
     const struct key k = key_of(m, name);
     struct gguf_str s = {0};
-    const enum err err = gguf_get_str(m->file, k.text, GGUF_OPTIONAL, &s);
-    if (err || !s.s) return err;
+    if (!m->err) m->err = gguf_get_str(m->file, k.text, GGUF_OPTIONAL, &s);
+    if (m->err || !s.s) return;
     char known[NAMES_BYTES_MAX] = "";
     for (uint32_t i = 0; values[i]; i++) {
         if (strlen(values[i]) == s.n && memcmp(values[i], s.s, s.n) == 0) {
             *out = i;
-            return OK;
+            return;
         }
         const size_t used = strlen(known);
         (void)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", values[i]);
     }
-    const int n_shown = s.n > 64 ? 64 : (int)s.n;
-    return err_set(ERR_INPUT, "%s: key '%s' is '%.*s', expected one of %s", gguf_path(m->file),
-                   k.text, n_shown, s.s, known);
+    m->err = err_set(ERR_INPUT, "%s: key '%s' is '%.*s', expected one of %s", gguf_path(m->file),
+                     k.text, shown(s), s.s, known);
 }
 
 bool model_has_key(const struct model *m, const char *name)
@@ -199,26 +211,25 @@ bool model_key_is_array(const struct model *m, const char *name)
     return kv && kv->type == GGUF_ARR;
 }
 
-enum err model_refuse(const struct model *m, const char *name, uint64_t found, const char *expected,
-                      ...)
+void model_refuse(struct model *m, const char *name, uint64_t found, const char *expected, ...)
 {
+    if (m->err) return;
     const struct key k = key_of(m, name);
-    char text[256];
+    char text[MESSAGE_BYTES_MAX], is[32] = "missing";
+    if (model_has_key(m, name)) (void)snprintf(is, sizeof is, "%" PRIu64, found);
     va_list args;
     va_start(args, expected);
     (void)vsnprintf(text, sizeof text, expected, args);
     va_end(args);
-    const char *const path = gguf_path(m->file);
-    if (!model_has_key(m, name))
-        return err_set(ERR_INPUT, "%s: key '%s' is missing, expected %s", path, k.text, text);
-    return err_set(ERR_INPUT, "%s: key '%s' is %" PRIu64 ", expected %s", path, k.text, found,
-                   text);
+    m->err =
+        err_set(ERR_INPUT, "%s: key '%s' is %s, expected %s", gguf_path(m->file), k.text, is, text);
 }
 
 void *model_own(struct model *m, size_t n_bytes)
 {
     assert(!m->own);
     m->own = mem_alloc(MEM_MODEL, n_bytes);
+    if (!m->own) m->err = ERR_MEMORY;
     return m->own;
 }
 
@@ -290,16 +301,17 @@ static bool type_works(const struct model *m, struct graph *g, const struct tens
     return false;
 }
 
-enum err model_refuse_tensor(const struct model *m, uint32_t il, const char *name, const char *what,
-                             ...)
+void model_refuse_tensor(const struct model *m, struct graph *g, uint32_t il, const char *name,
+                         const char *what, ...)
 {
+    if (g->err) return;
     const struct tname n = name_of(il, name, "");
-    char text[256];
+    char text[MESSAGE_BYTES_MAX];
     va_list args;
     va_start(args, what);
     (void)vsnprintf(text, sizeof text, what, args);
     va_end(args);
-    return err_set(ERR_INPUT, "%s: tensor '%s' %s", gguf_path(m->file), n.text, text);
+    g_fail(g, err_set(ERR_INPUT, "%s: tensor '%s' %s", gguf_path(m->file), n.text, text));
 }
 
 bool model_has(const struct model *m, uint32_t il, const char *name)

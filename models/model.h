@@ -57,6 +57,7 @@ struct model {
     const struct gguf *file; /* borrowed */
     const struct arch *arch;
     struct hparams hp;
+    enum err err;   /* first failure of reading */
     uint32_t n_ctx; /* configured context of the graph being built (longrope depends on it) */
     void *own;      /* the family's own parameters, from model_own(), or NULL */
     struct model_copy *copy; /* owned, each made once */
@@ -71,37 +72,33 @@ void model_close(struct model *m); /* NULL is fine; graphs built from it must be
 /* Records the forward pass for a session with this context. *g: graph_free(). */
 enum err model_build(struct model *m, uint32_t n_ctx, struct graph **g);
 
-/* ---- for families: keys "<arch>.<name>". Absent and optional: OK, *out untouched. */
+/* ---- for families: keys "<arch>.<name>". Absent and optional: *out stays. The first failure is
+ * kept in m->err and makes later calls do nothing, so that a family reads without error paths; it
+ * must not divide by what it has read without looking at m->err. */
 enum model_need { KEY_OPTIONAL, KEY_REQUIRED };
 
-enum err model_u32(const struct model *m, const char *name, enum model_need need, uint32_t min,
-                   uint32_t max, uint32_t *out);
-enum err model_f32(const struct model *m, const char *name, enum model_need need, float min,
-                   float max, float *out);
-enum err model_bool(const struct model *m, const char *name, enum model_need need, bool *out);
+void model_u32(struct model *m, const char *name, enum model_need need, uint32_t min, uint32_t max,
+               uint32_t *out);
+void model_f32(struct model *m, const char *name, enum model_need need, float min, float max,
+               float *out);
+void model_bool(struct model *m, const char *name, enum model_need need, bool *out);
 /* One value for all, or an array of at least n; bools count as 0 and 1. */
-enum err model_u32_each(const struct model *m, const char *name, enum model_need need, uint32_t min,
-                        uint32_t max, uint32_t *out, size_t n);
-/* The position of a string key's value in a list that ends with NULL; *out untouched when the key
- * is absent. */
-enum err model_choice(const struct model *m, const char *name, const char *const *values,
-                      uint32_t *out);
+void model_u32_each(struct model *m, const char *name, enum model_need need, uint32_t min,
+                    uint32_t max, uint32_t *out, size_t n);
+/* The position of a string key's value in a list that ends with NULL. */
+void model_choice(struct model *m, const char *name, const char *const *values, uint32_t *out);
 bool model_has_key(const struct model *m, const char *name);
 bool model_key_is_array(const struct model *m, const char *name);
-/* "<file>: key '<arch>.<name>' is <found>, expected <expected>": returns ERR_INPUT. */
-enum err model_refuse(const struct model *m, const char *name, uint64_t found, const char *expected,
-                      ...) PRINTF_LIKE(4, 5);
-/* "<file>: tensor 'blk.<il>.<name>' <what>" (name in full): returns ERR_INPUT. */
-enum err model_refuse_tensor(const struct model *m, uint32_t il, const char *name, const char *what,
-                             ...) PRINTF_LIKE(4, 5);
-/* Room for the family's own parameters, zeroed, in m->own; NULL: no memory. */
+/* Fails with "<file>: key '<arch>.<name>' is <found>, expected <expected>". */
+void model_refuse(struct model *m, const char *name, uint64_t found, const char *expected, ...)
+    PRINTF_LIKE(4, 5);
+/* Room for the family's own parameters, zeroed, in m->own. NULL: no memory, m->err is set. */
 void *model_own(struct model *m, size_t n_bytes);
 
 /* ---- for families and blocks: tensors "blk.<il>.<name>", or "<name>" for il == GLAYER_NONE.
  * Shapes in GGUF order. A missing or misshapen required tensor is recorded in the graph (g_fail)
- * and NULL comes back. Names are full
- * (".weight" included) but for model_weight(). After a failure of the graph every call returns
- * NULL. */
+ * and NULL comes back; after a failure of the graph every call returns NULL. Names are full
+ * (".weight" included) but for model_weight(). */
 bool model_has(const struct model *m, uint32_t il, const char *name);
 const struct tensor *model_weight(const struct model *m, struct graph *g, uint32_t il,
                                   const char *name, uint64_t n_in, uint64_t n_out,
@@ -114,5 +111,9 @@ const float *model_vec_opt(struct model *m, struct graph *g, uint32_t il, const 
 /* The same for exactly {n_col, n_row}. */
 const float *model_table(struct model *m, struct graph *g, uint32_t il, const char *name,
                          uint64_t n_col, uint64_t n_row);
+
+/* Fails the graph with "<file>: tensor 'blk.<il>.<name>' <what>" (name in full). */
+void model_refuse_tensor(const struct model *m, struct graph *g, uint32_t il, const char *name,
+                         const char *what, ...) PRINTF_LIKE(5, 6);
 
 #endif

@@ -74,11 +74,10 @@ struct gval moe_block(struct model *m, struct graph *g, uint32_t il, const struc
 {
     const struct hparams *hp = &m->hp;
     assert(hp->n_expert_used >= 1);
-    if (!g->err && model_has(m, il, "ffn_gate.0.weight"))
-        g_fail(g, model_refuse_tensor(
-                      m, il, "ffn_gate.0.weight",
-                      "is one expert alone, expected all of them in "
-                      "ffn_gate_exps; convert the model again with a converter of today"));
+    if (model_has(m, il, "ffn_gate.0.weight"))
+        model_refuse_tensor(m, g, il, "ffn_gate.0.weight",
+                            "is one expert alone, expected all of them in ffn_gate_exps; convert "
+                            "the model again with a converter of today");
     const struct gval logits = decoder_mul(m, g, il, "ffn_gate_inp", router_in, hp->n_expert);
     struct gmoe e = {
         .n_expert = hp->n_expert,

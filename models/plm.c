@@ -4,11 +4,10 @@
  */
 #include "models/arch.h"
 
-static enum err read_keys(struct model *m)
+static void read_keys(struct model *m)
 {
     uint32_t *kv_rank = model_own(m, sizeof *kv_rank);
-    if (!kv_rank) return ERR_MEMORY;
-    return model_u32(m, "attention.kv_lora_rank", KEY_REQUIRED, 1, HEAD_DIM_MAX, kv_rank);
+    if (kv_rank) model_u32(m, "attention.kv_lora_rank", KEY_REQUIRED, 1, HEAD_DIM_MAX, kv_rank);
 }
 
 static void layer(const struct model *m, uint32_t il, struct layer_spec *s)

@@ -10,12 +10,11 @@
  */
 #include "models/arch.h"
 
-static enum err read_moe(struct model *m)
+static void read_moe(struct model *m)
 {
     struct hparams *hp = &m->hp;
     if (!hp->n_ff_exp && hp->n_expert_used) hp->n_ff_exp = hp->n_ff[0] / hp->n_expert_used;
     if (!hp->n_ff_shexp) hp->n_ff_shexp = hp->n_ff[0];
-    return OK;
 }
 
 static void layer_qwen2(const struct model *m, uint32_t il, struct layer_spec *s)

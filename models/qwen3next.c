@@ -20,45 +20,40 @@ struct qwen3next {
     uint32_t section[4];
 };
 
-static enum err read_kinds(struct model *m, struct qwen3next *q)
+static void read_kinds(struct model *m, struct qwen3next *q)
 {
     const uint32_t n_layer = m->hp.n_layer;
-    uint32_t value[LAYERS_MAX], interval = 4;
-    enum err err = OK;
     if (model_has_key(m, "attention.recurrent_layers")) {
-        err = model_u32_each(m, "attention.recurrent_layers", KEY_REQUIRED, 0, 1, value, n_layer);
-        for (uint32_t il = 0; il < n_layer && !err; il++) q->is_recurrent[il] = value[il] != 0;
-        return err;
+        uint32_t value[LAYERS_MAX] = {0};
+        model_u32_each(m, "attention.recurrent_layers", KEY_REQUIRED, 0, 1, value, n_layer);
+        for (uint32_t il = 0; il < n_layer; il++) q->is_recurrent[il] = value[il] != 0;
+    } else {
+        uint32_t interval = 4;
+        model_u32(m, "full_attention_interval", KEY_OPTIONAL, 1, LAYERS_MAX, &interval);
+        for (uint32_t il = 0; il < n_layer; il++) q->is_recurrent[il] = (il + 1) % interval != 0;
     }
-    err = model_u32(m, "full_attention_interval", KEY_OPTIONAL, 1, LAYERS_MAX, &interval);
-    for (uint32_t il = 0; il < n_layer && !err; il++)
-        q->is_recurrent[il] = (il + 1) % interval != 0;
-    return err;
 }
 
-static enum err read_next(struct model *m)
+static void read_next(struct model *m)
 {
     struct qwen3next *q = model_own(m, sizeof *q);
-    if (!q) return ERR_MEMORY;
-    enum err err = read_kinds(m, q);
-    if (!err) err = hparams_ssm(m, &q->recur);
-    if (!err && q->recur.dim != q->recur.n_state)
-        return model_refuse(m, "ssm.state_size", q->recur.n_state,
-                            "%u, which is ssm.inner_size / ssm.time_step_rank", q->recur.dim);
-    return err;
+    if (!q) return;
+    read_kinds(m, q);
+    hparams_ssm(m, &q->recur);
+    if (q->recur.dim != q->recur.n_state)
+        model_refuse(m, "ssm.state_size", q->recur.n_state,
+                     "%u, which is ssm.inner_size / ssm.time_step_rank", q->recur.dim);
 }
 
-static enum err read_35(struct model *m)
+static void read_35(struct model *m)
 {
-    enum err err = read_next(m);
-    if (err) return err;
+    read_next(m);
     struct qwen3next *q = m->own;
+    if (!q) return;
     q->recur.tiled = true;
-    err =
-        model_u32_each(m, "rope.dimension_sections", KEY_REQUIRED, 0, HEAD_DIM_MAX, q->section, 4);
-    if (!err && q->section[0] + q->section[1] + q->section[2] + q->section[3] == 0)
-        return model_refuse(m, "rope.dimension_sections", 0, "numbers that are not all 0");
-    return err;
+    model_u32_each(m, "rope.dimension_sections", KEY_REQUIRED, 0, HEAD_DIM_MAX, q->section, 4);
+    if (q->section[0] + q->section[1] + q->section[2] + q->section[3] == 0)
+        model_refuse(m, "rope.dimension_sections", 0, "numbers that are not all 0");
 }
 
 static void layer(const struct model *m, uint32_t il, struct layer_spec *s)

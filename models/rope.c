@@ -60,9 +60,9 @@ static const float *divisors(struct model *m, struct graph *g, const struct rope
     }
     for (uint32_t i = 0; by && i < n; i++) {
         if (by[i] >= DIVISOR_MIN && by[i] <= FLT_MAX) continue;
-        g_fail(g, model_refuse_tensor(m, GLAYER_NONE, name,
-                                      "has %g at %u, expected finite numbers from %g",
-                                      (double)by[i], i, (double)DIVISOR_MIN));
+        model_refuse_tensor(m, g, GLAYER_NONE, name,
+                            "has %g at %u, expected finite numbers from %g", (double)by[i], i,
+                            (double)DIVISOR_MIN);
         return NULL;
     }
     return by;

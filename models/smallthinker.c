@@ -17,15 +17,14 @@ struct smallthinker {
     enum gmoe_gate gating;
 };
 
-static enum err read_keys(struct model *m)
+static void read_keys(struct model *m)
 {
     struct smallthinker *q = model_own(m, sizeof *q);
-    if (!q) return ERR_MEMORY;
+    if (!q) return;
     uint32_t window = 0;
-    const enum err err =
-        model_u32(m, "attention.sliding_window", KEY_OPTIONAL, 0, CTX_MAX, &window);
+    model_u32(m, "attention.sliding_window", KEY_OPTIONAL, 0, CTX_MAX, &window);
     q->has_window = window > 0;
-    return err ? err : hparams_gating(m, 0, &q->gating);
+    hparams_gating(m, 0, &q->gating);
 }
 
 static void layer(const struct model *m, uint32_t il, struct layer_spec *s)

@@ -1,5 +1,6 @@
 /*
- * kvram.c: one dense array of keys and one of values per layer, (n_ctx, n_head_kv, dim); a span is a window on it.
+ * kvram.c: one dense array of keys and one of values per layer, (n_ctx, n_head_kv, dim); a span is
+ * a window on it.
  */
 #include "offload/kvram.h"
 
@@ -26,8 +27,8 @@ static size_t v_stride(const struct kvram *kv, uint32_t layer)
     return dtype_row_bytes(kv->type_v, (size_t)kv->shape[layer].n_head_kv * kv->shape[layer].dim_v);
 }
 
-enum err kvram_open(struct kvram **out, const struct kv_shape *shape, uint32_t n_layer, uint32_t n_ctx,
-                    enum dtype type_k, enum dtype type_v, const struct kern *kern)
+enum err kvram_open(struct kvram **out, const struct kv_shape *shape, uint32_t n_layer,
+                    uint32_t n_ctx, enum dtype type_k, enum dtype type_v, const struct kern *kern)
 {
     assert(n_layer <= LAYERS_MAX);
     assert(type_k == DT_F16 || type_k == DT_F32);
@@ -35,7 +36,8 @@ enum err kvram_open(struct kvram **out, const struct kv_shape *shape, uint32_t n
     struct kvram *kv = mem_alloc(MEM_KV, sizeof *kv);
     *out = kv;
     if (!kv) return ERR_MEMORY;
-    *kv = (struct kvram){.n_layer = n_layer, .n_ctx = n_ctx, .type_k = type_k, .type_v = type_v, .kern = kern};
+    *kv = (struct kvram){
+        .n_layer = n_layer, .n_ctx = n_ctx, .type_k = type_k, .type_v = type_v, .kern = kern};
     memcpy(kv->shape, shape, n_layer * sizeof *shape);
     for (uint32_t i = 0; i < n_layer; i++) {
         if (shape[i].n_head_kv == 0) continue;
@@ -72,14 +74,17 @@ uint64_t kvram_bytes_per_pos(const struct kvram *kv)
     return n;
 }
 
-static void narrow(const struct kvram *kv, enum dtype type, uint8_t *to, const float *from, size_t n)
+static void narrow(const struct kvram *kv, enum dtype type, uint8_t *to, const float *from,
+                   size_t n)
 {
-    if (type == DT_F16) kv->kern->f32_to_f16(from, to, n);
-    else memcpy(to, from, n * sizeof *from);
+    if (type == DT_F16)
+        kv->kern->f32_to_f16(from, to, n);
+    else
+        memcpy(to, from, n * sizeof *from);
 }
 
-static enum err append(void *self, uint32_t seq, uint32_t layer, uint32_t pos0, uint32_t n_pos, const float *k,
-                       size_t k_step, const float *v, size_t v_step)
+static enum err append(void *self, uint32_t seq, uint32_t layer, uint32_t pos0, uint32_t n_pos,
+                       const float *k, size_t k_step, const float *v, size_t v_step)
 {
     struct kvram *kv = self;
     assert(seq == 0);
@@ -88,9 +93,11 @@ static enum err append(void *self, uint32_t seq, uint32_t layer, uint32_t pos0, 
     const struct kv_shape *s = &kv->shape[layer];
     const size_t sk = k_stride(kv, layer), sv = v_stride(kv, layer);
     for (uint32_t i = 0; i < n_pos; i++) {
-        narrow(kv, kv->type_k, kv->k[layer] + (pos0 + i) * sk, k + i * k_step, (size_t)s->n_head_kv * s->dim_k);
+        narrow(kv, kv->type_k, kv->k[layer] + (pos0 + i) * sk, k + i * k_step,
+               (size_t)s->n_head_kv * s->dim_k);
         if (kv->v[layer])
-            narrow(kv, kv->type_v, kv->v[layer] + (pos0 + i) * sv, v + i * v_step, (size_t)s->n_head_kv * s->dim_v);
+            narrow(kv, kv->type_v, kv->v[layer] + (pos0 + i) * sv, v + i * v_step,
+                   (size_t)s->n_head_kv * s->dim_v);
     }
     return OK;
 }
@@ -98,7 +105,10 @@ static enum err append(void *self, uint32_t seq, uint32_t layer, uint32_t pos0, 
 static enum err iter(void *self, uint32_t seq, uint32_t layer, uint32_t pos_begin, uint32_t pos_end,
                      struct kv_iter *it)
 {
-    *it = (struct kv_iter){.self = self, .seq = seq, .layer = layer, .pos = pos_begin / KV_SPAN * KV_SPAN,
+    *it = (struct kv_iter){.self = self,
+                           .seq = seq,
+                           .layer = layer,
+                           .pos = pos_begin / KV_SPAN * KV_SPAN,
                            .pos_end = pos_end};
     return OK;
 }
@@ -134,6 +144,12 @@ static enum err trim(void *self, uint32_t seq, uint32_t n_pos_keep)
 
 struct kv_src kvram_src(struct kvram *kv)
 {
-    return (struct kv_src){.self = kv, .type_k = kv->type_k, .type_v = kv->type_v, .append = append, .iter = iter,
-                           .next = next, .done = done, .trim = trim};
+    return (struct kv_src){.self = kv,
+                           .type_k = kv->type_k,
+                           .type_v = kv->type_v,
+                           .append = append,
+                           .iter = iter,
+                           .next = next,
+                           .done = done,
+                           .trim = trim};
 }

@@ -1,5 +1,6 @@
 /*
- * resident.c: an expert_src for experts that need no fetching: next() hands them out in the order of the request.
+ * resident.c: an expert_src for experts that need no fetching: next() hands them out in the order
+ * of the request.
  */
 #include "offload/resident.h"
 
@@ -15,7 +16,9 @@ struct expert_set {
 };
 
 struct resident {
-    struct { struct tensor gate, up, down; } layer[LAYERS_MAX];
+    struct {
+        struct tensor gate, up, down;
+    } layer[LAYERS_MAX];
     struct expert_set set; /* one request is in flight at a time */
 };
 
@@ -89,5 +92,6 @@ static void set_close(struct expert_set *s)
 
 struct expert_src resident_src(struct resident *r)
 {
-    return (struct expert_src){.self = r, .request = request, .next = next, .release = release, .set_close = set_close};
+    return (struct expert_src){
+        .self = r, .request = request, .next = next, .release = release, .set_close = set_close};
 }

@@ -1,5 +1,6 @@
 /*
- * resident.h: experts that are all in memory (or in the page cache, behind the file's mapping): the plain expert_src.
+ * resident.h: experts that are all in memory (or in the page cache, behind the file's mapping): the
+ * plain expert_src.
  */
 #ifndef OFFLOAD_RESIDENT_H
 #define OFFLOAD_RESIDENT_H

@@ -1,9 +1,9 @@
 /*
  * stateram.c: all layers' states in one block; a checkpoint is a copy of the block.
  *
- * When all places are taken a new checkpoint replaces the one whose loss costs least: the one with the smallest gap
- * to its predecessor, which keeps them spread over the timeline. Checkpoints after the restored position are
- * of another timeline and are dropped.
+ * When all places are taken a new checkpoint replaces the one whose loss costs least: the one with
+ * the smallest gap to its predecessor, which keeps them spread over the timeline. Checkpoints after
+ * the restored position are of another timeline and are dropped.
  */
 #include "offload/stateram.h"
 
@@ -12,14 +12,18 @@
 #include <assert.h>
 #include <string.h>
 
-#define CHECKPOINTS_MAX 4 /* a block of qwen3next-80B is 75 MB: enough for a prompt's start, end and two turns */
+#define CHECKPOINTS_MAX                                                                            \
+    4 /* a block of qwen3next-80B is 75 MB: enough for a prompt's start, end and two turns */
 
 struct stateram {
     uint32_t n_layer;
     size_t at[LAYERS_MAX]; /* floats into the block */
     size_t n_float;
     float *live;
-    struct { uint32_t pos; float *copy; } check[CHECKPOINTS_MAX]; /* rising positions */
+    struct {
+        uint32_t pos;
+        float *copy;
+    } check[CHECKPOINTS_MAX]; /* rising positions */
     uint32_t n_check;
 };
 
@@ -66,7 +70,8 @@ static enum err get(void *self, uint32_t seq, uint32_t layer, float **state)
     return OK;
 }
 
-/* Frees one place: the checkpoint nearest to the one before it. Its buffer moves to the end of the list. */
+/* Frees one place: the checkpoint nearest to the one before it. Its buffer moves to the end of
+ * the list. */
 static void drop_one(struct stateram *s)
 {
     uint32_t worst = 0, gap_min = UINT32_MAX;
@@ -104,8 +109,10 @@ static enum err restore(void *self, uint32_t seq, uint32_t pos, uint32_t *pos_go
     assert(seq == 0);
     while (s->n_check && s->check[s->n_check - 1].pos > pos) s->n_check--;
     *pos_got = s->n_check ? s->check[s->n_check - 1].pos : 0;
-    if (s->n_check) memcpy(s->live, s->check[s->n_check - 1].copy, s->n_float * sizeof *s->live);
-    else memset(s->live, 0, s->n_float * sizeof *s->live);
+    if (s->n_check)
+        memcpy(s->live, s->check[s->n_check - 1].copy, s->n_float * sizeof *s->live);
+    else
+        memset(s->live, 0, s->n_float * sizeof *s->live);
     return OK;
 }
 

@@ -1,9 +1,10 @@
 /*
- * block.h: memory layouts shared by kernels and codecs: GGUF's block types, and moxie's int8 activations.
+ * block.h: memory layouts shared by kernels and codecs: GGUF's block types, and moxie's int8
+ * activations.
  *
- * Weight rows are read from the mapped file at any alignment, byte by byte or with unaligned loads; no
- * struct is laid over them. The sizes below are what the kernels rely on.
- * Source of the layouts: ggml (ggml-common.h), as described in GGUF's documentation.
+ * Weight rows are read from the mapped file at any alignment, byte by byte or with unaligned loads;
+ * no struct is laid over them. The sizes below are what the kernels rely on. Source of the layouts:
+ * ggml (ggml-common.h), as described in GGUF's documentation.
  */
 #ifndef QUANT_BLOCK_H
 #define QUANT_BLOCK_H
@@ -12,7 +13,7 @@
 #include <stdint.h>
 
 /* Bytes of a block: 32 items for the small types, 256 for the K types and IQ4_XS.
- *   Q4_0   f16 d, 16 x nibbles                       w = d (q - 8)        low nibbles are items 0..15
+ *   Q4_0   f16 d, 16 x nibbles                       w = d (q - 8)   low nibbles: items 0..15
  *   Q4_1   f16 d, f16 m, 16                          w = d q + m
  *   Q5_0   f16 d, u32 high bits, 16                  w = d (q - 16)
  *   Q5_1   f16 d, f16 m, u32 high bits, 16           w = d q + m
@@ -46,27 +47,46 @@ enum {
 
 /*
  * Activations for quantised weights: one row of k items (k % 32 == 0), quantised in groups of 32 to
- * q = round_to_even(x * (127 / max|x|)), so |q| <= 127 and -128 never occurs. Padded with zeros to chunks
- * of 256 items, so that kernels have no tails. Stored as structure of arrays:
+ * q = round_to_even(x * (127 / max|x|)), so |q| <= 127 and -128 never occurs. Padded with zeros to
+ * chunks of 256 items, so that kernels have no tails. Stored as structure of arrays:
  *
  *     int8_t  q[kp];        codes
  *     float   d[kp / 32];   scale of each group: max|x| / 127
  *     float   s32[kp / 32]; d * (sum of the group's 32 codes), for weights with a minimum
- *     int32_t n32[kp / 32]; -128 * (sum of 32 codes): makes a u8 x s8 dot product with offset codes exact
+ *     int32_t n32[kp / 32]; -128 * (sum of 32 codes): makes u8 x s8 products exact
  *     float   s16[kp / 16]; the same two for weights with groups of 16
  *     int32_t n16[kp / 16];
  *
- * A group with an infinity or a NaN has zero codes and NaN as its scale, so what it touches becomes NaN. A
- * group whose largest value is below ACT_Q8_TINY is zero.
+ * A group with an infinity or a NaN has zero codes and NaN as its scale, so what it touches becomes
+ * NaN. A group whose largest value is below ACT_Q8_TINY is zero.
  */
-#define ACT_Q8_TINY 1e-30f /* 127 / max|x| must be finite; what is dropped vanishes beside any other term */
+#define ACT_Q8_TINY                                                                                \
+    1e-30f /* 127 / max|x| must be finite; what is dropped vanishes beside any other term */
 
-static inline size_t act_q8_kp(size_t k) { return (k + 255) / 256 * 256; }
-static inline size_t act_q8_d_at(size_t k) { return act_q8_kp(k); }
-static inline size_t act_q8_s32_at(size_t k) { return act_q8_d_at(k) + act_q8_kp(k) / 8; }
-static inline size_t act_q8_n32_at(size_t k) { return act_q8_s32_at(k) + act_q8_kp(k) / 8; }
-static inline size_t act_q8_s16_at(size_t k) { return act_q8_n32_at(k) + act_q8_kp(k) / 8; }
-static inline size_t act_q8_n16_at(size_t k) { return act_q8_s16_at(k) + act_q8_kp(k) / 4; }
+static inline size_t act_q8_kp(size_t k)
+{
+    return (k + 255) / 256 * 256;
+}
+static inline size_t act_q8_d_at(size_t k)
+{
+    return act_q8_kp(k);
+}
+static inline size_t act_q8_s32_at(size_t k)
+{
+    return act_q8_d_at(k) + act_q8_kp(k) / 8;
+}
+static inline size_t act_q8_n32_at(size_t k)
+{
+    return act_q8_s32_at(k) + act_q8_kp(k) / 8;
+}
+static inline size_t act_q8_s16_at(size_t k)
+{
+    return act_q8_n32_at(k) + act_q8_kp(k) / 8;
+}
+static inline size_t act_q8_n16_at(size_t k)
+{
+    return act_q8_s16_at(k) + act_q8_kp(k) / 4;
+}
 static inline size_t act_q8_row_bytes(size_t k)
 {
     return (act_q8_n16_at(k) + act_q8_kp(k) / 4 + 63) / 64 * 64;

@@ -1,10 +1,10 @@
 /*
- * cli.c: the option parser. Everything is derived from rows: spellings, values and ranges, environment names, the help
- * page and the suggestion for a misspelt word.
+ * cli.c: the option parser. Everything is derived from rows: spellings, values and ranges,
+ * environment names, the help page and the suggestion for a misspelt word.
  *
- * The command line is read first, then the environment fills what it left, so that a broken variable does no harm where
- * the option is given. What it does not do: joined letters (-abc), abbreviations of long names, values glued to a
- * letter (-n5): they hide typing errors.
+ * The command line is read first, then the environment fills what it left, so that a broken
+ * variable does no harm where the option is given. What it does not do: joined letters (-abc),
+ * abbreviations of long names, values glued to a letter (-n5): they hide typing errors.
  */
 #include "cli.h"
 
@@ -117,8 +117,8 @@ static size_t min_of(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Edits between two words: insert, remove, replace, swap neighbours (optimal string alignment). Words too long to be
- * one of ours are far from everything. */
+/* Edits between two words: insert, remove, replace, swap neighbours (optimal string alignment).
+ * Words too long to be one of ours are far from everything. */
 static size_t distance(const char *a, const char *b)
 {
     const size_t na = strlen(a), nb = strlen(b);
@@ -306,7 +306,8 @@ static enum err set_flag(const char *said, const char *text, void *field)
     return OK;
 }
 
-/* said: how the option was given, for the message: "option -n", "environment variable MOXIE_TEMP". */
+/* said: how the option was given, for the message: "option -n", "environment variable MOXIE_TEMP".
+ * */
 static enum err set_value(const struct cli_opt *o, const char *said, const char *text,
                           enum cli_from from, void *opts)
 {

@@ -1,16 +1,16 @@
 /*
- * cli.h: options as rows. Tables of rows give the parser, the help, the environment mirror (MOXIE_<OPTION>) and the
- * "did you mean".
+ * cli.h: options as rows. Tables of rows give the parser, the help, the environment mirror
+ * (MOXIE_<OPTION>) and the "did you mean".
  *
  *     struct run_opts { struct common_opts common; float temp; ... };
  *     static const struct cli_opt rows[] = {
- *         {"temp", .type = CLI_F32, .offset = offsetof(struct run_opts, temp), .arg = "T", .min = 0, .max = 100,
- *          .def = "0.8", .help = "temperature; 0 is greedy"},
+ *         {"temp", .type = CLI_F32, .offset = offsetof(struct run_opts, temp), .arg = "T",
+ *          .max = 100, .def = "0.8", .help = "temperature; 0 is greedy"},
  *         {0}};
  *     const struct cli_cmd cmd_run = {.name = "run", .opts = {rows, common_rows}, ...};
  *
- * Where a value comes from: the command line, else the environment, else the row's default. An option given twice:
- * the last one counts. Strings are borrowed from argv and the environment.
+ * Where a value comes from: the command line, else the environment, else the row's default. An
+ * option given twice: the last one counts. Strings are borrowed from argv and the environment.
  */
 #ifndef CLI_H
 #define CLI_H
@@ -57,16 +57,16 @@ struct cli_cmd {
     const char *args;  /* "[MODEL [PROMPT]]": positional arguments, for the help */
     const char *brief; /* one line in `moxie help` */
     const char *text;  /* a paragraph for `moxie help NAME`, may be NULL */
-    const struct cli_opt
-        *opts[CLI_GROUPS_MAX]; /* tables, each ends with a row without name; NULL ends the list */
-    size_t opts_bytes;         /* size of the options struct */
-    size_t pos_max;            /* positional arguments accepted */
-    size_t pos_offset;         /* where they go: const char *[pos_max] in the options struct */
-    int (*main)(void *opts);   /* returns the exit code */
+    const struct cli_opt *opts[CLI_GROUPS_MAX]; /* each table ends with a row without name */
+    size_t opts_bytes;                          /* size of the options struct */
+    size_t pos_max;                             /* positional arguments accepted */
+    size_t pos_offset;       /* where they go: const char *[pos_max] in the options struct */
+    int (*main)(void *opts); /* returns the exit code */
 };
 
-/* Fill *opts (zeroed, opts_bytes) from defaults, environment and argv (without program and command name).
- * *help becomes true when --help or -h was given; nothing else is then checked. ERR_USAGE with the sentence. */
+/* Fill *opts (zeroed, opts_bytes) from defaults, environment and argv (without program and command
+ * name). *help becomes true when --help or -h was given; nothing else is then checked. ERR_USAGE
+ * with the sentence. */
 enum err cli_parse(const struct cli_cmd *cmd, int argc, char *const *argv, void *opts, bool *help);
 /* The help page, at most 80 columns wide. */
 void cli_help(const struct cli_cmd *cmd, FILE *out);
@@ -75,7 +75,8 @@ const char *cli_nearest(const char *word, const char *const *names);
 
 /* A whole decimal number, digits only; false for anything else and beyond 2^64 - 1. */
 bool cli_u64(const char *s, uint64_t *v);
-/* Prints text word-wrapped to 80 columns, continuation lines indented; the cursor stands at `column`. */
+/* Prints text word-wrapped to 80 columns, continuation lines indented; the cursor stands at
+ * `column`. */
 void cli_wrap(FILE *out, const char *text, size_t column, size_t indent);
 
 #endif

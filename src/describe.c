@@ -1,9 +1,10 @@
 /*
- * describe.c: the description of a model file that `inspect` prints: as text for people, as JSON for programs.
+ * describe.c: the description of a model file that `inspect` prints: as text for people, as JSON
+ * for programs.
  *
- * The JSON is fixed by CLI.md: arrays of more than ITEMS_MAX items are cut to {"type", "n", "first"}; numbers that
- * JSON cannot hold (NaN, infinities, integers beyond 2^63) become strings; bytes that are not UTF-8 become U+FFFD.
- * Nothing here needs a known architecture or a tokenizer.
+ * The JSON is fixed by CLI.md: arrays of more than ITEMS_MAX items are cut to {"type", "n",
+ * "first"}; numbers that JSON cannot hold (NaN, infinities, integers beyond 2^63) become strings;
+ * bytes that are not UTF-8 become U+FFFD. Nothing here needs a known architecture or a tokenizer.
  */
 #include "base/mem.h"
 #include "engine.h"
@@ -17,8 +18,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#define ITEMS_MAX 16         /* CLI.md */
-#define TEXT_BYTES_MAX 60    /* of a string value in the text form: a line stays readable */
+#define ITEMS_MAX 16      /* CLI.md */
+#define TEXT_BYTES_MAX 60 /* of a string value in the text form: a line stays readable */
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
@@ -31,7 +32,8 @@ static json_t *json_bytes(const char *s, size_t n)
     for (size_t i = 0; i < n;) {
         utf8proc_int32_t point;
         const utf8proc_ssize_t left = n - i > 4 ? 4 : (utf8proc_ssize_t)(n - i);
-        const utf8proc_ssize_t len = utf8proc_iterate((const utf8proc_uint8_t *)s + i, left, &point);
+        const utf8proc_ssize_t len =
+            utf8proc_iterate((const utf8proc_uint8_t *)s + i, left, &point);
         const char *const from = len > 0 ? s + i : replacement;
         const size_t n_from = len > 0 ? (size_t)len : 3;
         memcpy(buf + n_out, from, n_from);
@@ -65,8 +67,8 @@ static double read_float(const uint8_t *p, enum gguf_type type)
 }
 
 static const uint8_t type_bytes[GGUF_TYPE_COUNT] = {
-    [GGUF_U8] = 1, [GGUF_I8] = 1, [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4, [GGUF_F32] = 4,
-    [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
+    [GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
+    [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
 };
 
 /* A number as text; floats so that they read back exactly. */
@@ -74,12 +76,16 @@ static void number_text(const uint8_t *p, enum gguf_type type, char *buf, size_t
 {
     const size_t width = type_bytes[type];
     const uint64_t u = read_uint(p, width);
-    if (type == GGUF_F32) snprintf(buf, n, "%.9g", read_float(p, type));
-    else if (type == GGUF_F64) snprintf(buf, n, "%.17g", read_float(p, type));
-    else if (type == GGUF_BOOL) snprintf(buf, n, "%s", u ? "true" : "false");
+    if (type == GGUF_F32)
+        snprintf(buf, n, "%.9g", read_float(p, type));
+    else if (type == GGUF_F64)
+        snprintf(buf, n, "%.17g", read_float(p, type));
+    else if (type == GGUF_BOOL)
+        snprintf(buf, n, "%s", u ? "true" : "false");
     else if (type == GGUF_I8 || type == GGUF_I16 || type == GGUF_I32 || type == GGUF_I64)
         snprintf(buf, n, "%" PRId64, (int64_t)(u << (64 - 8 * width)) >> (64 - 8 * width));
-    else snprintf(buf, n, "%" PRIu64, u);
+    else
+        snprintf(buf, n, "%" PRIu64, u);
 }
 
 static json_t *json_number(const uint8_t *p, enum gguf_type type)
@@ -121,18 +127,19 @@ static json_t *json_value(const struct gguf_kv *kv)
     if (kv->type == GGUF_STR) return json_bytes((const char *)kv->data, kv->n_bytes);
     if (kv->type != GGUF_ARR) return json_number(kv->data, kv->type);
     if (kv->n <= ITEMS_MAX) return json_items(kv, kv->n);
-    return json_pack("{s:s, s:I, s:o}", "type", gguf_type_name(kv->elem), "n", (json_int_t)kv->n, "first",
-                     json_items(kv, ITEMS_MAX));
+    return json_pack("{s:s, s:I, s:o}", "type", gguf_type_name(kv->elem), "n", (json_int_t)kv->n,
+                     "first", json_items(kv, ITEMS_MAX));
 }
 
 static json_t *json_tensor(const struct gguf *g, uint64_t i)
 {
     const struct tensor *t = gguf_tensor_at(g, i);
     json_t *shape = json_array();
-    for (uint32_t d = 0; d < t->n_dims; d++) json_array_append_new(shape, json_integer((json_int_t)t->ne[d]));
-    return json_pack("{s:o, s:s, s:o, s:I, s:I}", "name", json_bytes(t->name, strlen(t->name)), "type",
-                     dtype_info(t->type)->name, "shape", shape, "offset", (json_int_t)gguf_tensor_offset(g, i),
-                     "bytes", (json_int_t)tensor_bytes(t));
+    for (uint32_t d = 0; d < t->n_dims; d++)
+        json_array_append_new(shape, json_integer((json_int_t)t->ne[d]));
+    return json_pack("{s:o, s:s, s:o, s:I, s:I}", "name", json_bytes(t->name, strlen(t->name)),
+                     "type", dtype_info(t->type)->name, "shape", shape, "offset",
+                     (json_int_t)gguf_tensor_offset(g, i), "bytes", (json_int_t)tensor_bytes(t));
 }
 
 static json_t *json_file(const struct engine *e)
@@ -146,9 +153,11 @@ static json_t *json_file(const struct engine *e)
         bad |= !key || json_object_set_new_nocheck(meta, json_string_value(key), json_value(kv));
         json_decref(key);
     }
-    for (uint64_t i = 0; i < gguf_n_tensor(g); i++) bad |= json_array_append_new(tensors, json_tensor(g, i));
-    json_t *root = json_pack("{s:s, s:i, s:o, s:o, s:o}", "format", "GGUF", "version", (int)gguf_version(g), "arch",
-                             json_bytes(e->info.arch, strlen(e->info.arch)), "metadata", meta, "tensors", tensors);
+    for (uint64_t i = 0; i < gguf_n_tensor(g); i++)
+        bad |= json_array_append_new(tensors, json_tensor(g, i));
+    json_t *root = json_pack(
+        "{s:s, s:i, s:o, s:o, s:o}", "format", "GGUF", "version", (int)gguf_version(g), "arch",
+        json_bytes(e->info.arch, strlen(e->info.arch)), "metadata", meta, "tensors", tensors);
     if (!bad) return root;
     json_decref(root);
     return NULL;
@@ -157,7 +166,8 @@ static json_t *json_file(const struct engine *e)
 static enum err describe_json(const struct engine *e, FILE *out)
 {
     json_t *root = json_file(e);
-    if (!root) return err_set(ERR_MEMORY, "%s: not enough memory for the description", e->info.path);
+    if (!root)
+        return err_set(ERR_MEMORY, "%s: not enough memory for the description", e->info.path);
     const int rc = json_dumpf(root, out, JSON_COMPACT | JSON_ENSURE_ASCII);
     json_decref(root);
     if (rc == 0 && fputc('\n', out) != EOF) return OK;
@@ -171,7 +181,8 @@ static void put_text(const char *s, size_t n, FILE *out)
 {
     const size_t n_show = n > TEXT_BYTES_MAX ? TEXT_BYTES_MAX : n;
     fputc('"', out);
-    for (size_t i = 0; i < n_show; i++) fputc((unsigned char)s[i] < 0x20 || s[i] == 0x7f ? '.' : s[i], out);
+    for (size_t i = 0; i < n_show; i++)
+        fputc((unsigned char)s[i] < 0x20 || s[i] == 0x7f ? '.' : s[i], out);
     fprintf(out, n > n_show ? "...\" (%zu bytes)" : "\"", n);
 }
 
@@ -197,18 +208,20 @@ static void put_tensor(const struct gguf *g, uint64_t i, FILE *out)
         const size_t n = strlen(shape);
         snprintf(shape + n, sizeof shape - n, "%s%" PRIu64, d ? " x " : "", t->ne[d]);
     }
-    fprintf(out, "  %-40s %-8s %-24s %12zu\n", t->name, dtype_info(t->type)->name, shape, tensor_bytes(t));
+    fprintf(out, "  %-40s %-8s %-24s %12zu\n", t->name, dtype_info(t->type)->name, shape,
+            tensor_bytes(t));
 }
 
 static void describe_text(const struct engine *e, FILE *out)
 {
     const struct gguf *g = e->file;
     const struct engine_info *f = &e->info;
-    fprintf(out, "file       %s\nformat     GGUF v%u\narch       %s\nname       %s\n", f->path, gguf_version(g), f->arch,
-            f->name);
-    fprintf(out, "size       %.2f GB in file, %.2f GB of tensors, mostly %s\n", (double)gguf_file_bytes(g) / 1e9,
-            (double)f->n_bytes / 1e9, f->type);
-    fprintf(out, "parameters %.2f M\n\nkeys (%" PRIu64 ")\n", (double)f->n_param / 1e6, gguf_n_kv(g));
+    fprintf(out, "file       %s\nformat     GGUF v%u\narch       %s\nname       %s\n", f->path,
+            gguf_version(g), f->arch, f->name);
+    fprintf(out, "size       %.2f GB in file, %.2f GB of tensors, mostly %s\n",
+            (double)gguf_file_bytes(g) / 1e9, (double)f->n_bytes / 1e9, f->type);
+    fprintf(out, "parameters %.2f M\n\nkeys (%" PRIu64 ")\n", (double)f->n_param / 1e6,
+            gguf_n_kv(g));
     for (uint64_t i = 0; i < gguf_n_kv(g); i++) {
         const struct gguf_kv *kv = gguf_kv_at(g, i);
         fprintf(out, "  %-48.*s ", (int)kv->key.n, kv->key.s);

@@ -1,9 +1,10 @@
 /*
- * engine.c: opens a model: file, tokenizer, family, kernels, threads, backend; and the facts about it.
+ * engine.c: opens a model: file, tokenizer, family, kernels, threads, backend; and the facts about
+ * it.
  *
- * Opening builds the model's graph once, for the model's own context, so that a missing or misshapen tensor is
- * reported here and not at the first token. Each session builds its own afterwards, because some rope variants
- * depend on the configured context.
+ * Opening builds the model's graph once, for the model's own context, so that a missing or
+ * misshapen tensor is reported here and not at the first token. Each session builds its own
+ * afterwards, because some rope variants depend on the configured context.
  */
 #include "engine.h"
 
@@ -17,8 +18,10 @@
 #include <assert.h>
 #include <string.h>
 
-/* A string key as a NUL-terminated copy; fallback when it is absent. Control characters are for err.c to tame. */
-static enum err copy_str(const struct gguf *g, const char *key, enum gguf_need need, const char *fallback, char **out)
+/* A string key as a NUL-terminated copy; fallback when it is absent. Control characters are for
+ * err.c to tame. */
+static enum err copy_str(const struct gguf *g, const char *key, enum gguf_need need,
+                         const char *fallback, char **out)
 {
     struct gguf_str s = {.s = fallback, .n = strlen(fallback)};
     const enum err e = gguf_get_str(g, key, need, &s);
@@ -32,9 +35,9 @@ static enum err copy_str(const struct gguf *g, const char *key, enum gguf_need n
 static enum err open_file(struct engine *e, const struct engine_opts *o)
 {
     e->info.is_demo = o->path == NULL;
-    const enum err err = e->info.is_demo
-                             ? gguf_open_mem(&e->file, moxie_demo_model, moxie_demo_model_bytes, "(demo)")
-                             : gguf_open(&e->file, o->path);
+    const enum err err = e->info.is_demo ? gguf_open_mem(&e->file, moxie_demo_model,
+                                                         moxie_demo_model_bytes, "(demo)")
+                                         : gguf_open(&e->file, o->path);
     if (err) return err;
     e->info.path = gguf_path(e->file);
     enum err err_name = copy_str(e->file, "general.name", GGUF_OPTIONAL, "", &e->name);
@@ -55,8 +58,11 @@ static enum err open_tok(struct engine *e, const struct engine_opts *o)
     if (err) return err;
     const bool none = kind.n == 4 && memcmp(kind.s, "none", 4) == 0;
     if (none && o->mode == ENGINE_VOCAB)
-        return err_set(ERR_INPUT, "%s: key 'tokenizer.ggml.model' is absent or 'none': the file has no vocabulary to "
-                       "tokenize with; use the model's own GGUF file", e->info.path);
+        return err_set(
+            ERR_INPUT,
+            "%s: key 'tokenizer.ggml.model' is absent or 'none': the file has no vocabulary to "
+            "tokenize with; use the model's own GGUF file",
+            e->info.path);
     return none ? OK : tok_open(&e->tok, e->file, o->pre);
 }
 
@@ -75,12 +81,13 @@ static enum err open_compute(struct engine *e, const struct engine_opts *o)
     if (e->info.n_thread > THREADS_MAX) e->info.n_thread = THREADS_MAX;
     const enum err err = pool_open(&e->pool, e->info.n_thread);
     if (err) return err;
-    return cpu_backend_open(&e->backend,
-                            &(struct cpu_opts){.pool = e->pool, .cpu_flags = flags, .act_f32 = o->act_f32});
+    return cpu_backend_open(
+        &e->backend,
+        &(struct cpu_opts){.pool = e->pool, .cpu_flags = flags, .act_f32 = o->act_f32});
 }
 
-/* Bytes of weights that one decoded token reads: every matrix once, of the experts those in use, of the embedding
- * one row. */
+/* Bytes of weights that one decoded token reads: every matrix once, of the experts those in use,
+ * of the embedding one row. */
 static uint64_t active_bytes(const struct graph *g)
 {
     uint64_t n = 0;
@@ -184,18 +191,22 @@ void engine_free(void *list)
 
 static enum err no_tokenizer(const struct engine *e)
 {
-    return err_set(ERR_INPUT, "%s: the file has no tokenizer (key 'tokenizer.ggml.model'); only `eval` with token ids "
-                   "can run it", e->info.path);
+    return err_set(
+        ERR_INPUT,
+        "%s: the file has no tokenizer (key 'tokenizer.ggml.model'); only `eval` with token ids "
+        "can run it",
+        e->info.path);
 }
 
-enum err engine_tokenize(const struct engine *e, const char *text, size_t n_bytes, unsigned flags, uint32_t **ids,
-                         size_t *n)
+enum err engine_tokenize(const struct engine *e, const char *text, size_t n_bytes, unsigned flags,
+                         uint32_t **ids, size_t *n)
 {
     if (!e->tok) return no_tokenizer(e);
     return tok_encode(e->tok, text, n_bytes, flags, ids, n);
 }
 
-enum err engine_detokenize(const struct engine *e, const uint32_t *ids, size_t n, char **text, size_t *n_bytes)
+enum err engine_detokenize(const struct engine *e, const uint32_t *ids, size_t n, char **text,
+                           size_t *n_bytes)
 {
     if (!e->tok) return no_tokenizer(e);
     return tok_decode(e->tok, ids, n, text, n_bytes);
@@ -204,7 +215,8 @@ enum err engine_detokenize(const struct engine *e, const uint32_t *ids, size_t n
 /* The two structs hold the same; engine.h does not show tok.h. */
 static_assert(sizeof(struct engine_stream) == sizeof(struct tok_stream), "a stream is a stream");
 
-size_t engine_stream_put(const struct engine *e, struct engine_stream *st, uint32_t id, char *buf, size_t n)
+size_t engine_stream_put(const struct engine *e, struct engine_stream *st, uint32_t id, char *buf,
+                         size_t n)
 {
     if (!e->tok) return 0;
     struct tok_stream t;

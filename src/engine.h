@@ -1,26 +1,26 @@
 /*
  * engine.h: the boundary between moxie and whoever uses it. The commands use only this.
  *
- * An engine is an opened model; a session is one timeline of tokens over it. Callers hand over the whole
- * list of tokens they want to be in effect; the session reuses what it has computed and runs the rest.
+ * An engine is an opened model; a session is one timeline of tokens over it. Callers hand over the
+ * whole list of tokens they want to be in effect; the session reuses what it has computed and runs
+ * the rest.
  *
  *     struct engine *e;
  *     if (engine_open(&e, &(struct engine_opts){.path = "model.gguf"})) die(err_msg());
  *     struct session *s;
  *     session_new(&s, e, &(struct session_opts){0});
- *     session_sync(s, ids, n_ids);                        // prefill; logits of the last token are ready
+ *     session_sync(s, ids, n_ids);     // prefill; the last token's logits are ready
  *     uint32_t id = sample_argmax(session_logits(s), engine_info(e)->n_vocab);
  *     session_step(s, id);                                // decode
  *     session_free(s);
  *     engine_close(e);
  *
- * Ownership: pointers returned are borrowed until the object they came from is freed; lists allocated for the
- * caller say so and are released with engine_free().
- * Threads: an engine may be used by one thread at a time (its sessions share the thread pool); reads of
- * engine_info() and the tokenizer from any thread.
- * Errors: enum err, the sentence in err_msg(). After an error a session is at the position it reports and goes on.
- * Same file, tokens and options give the same logits, bit for bit, for any number of threads, any cut of the
- * batch and any way to reach the position.
+ * Ownership: pointers returned are borrowed until the object they came from is freed; lists
+ * allocated for the caller say so and are released with engine_free(). Threads: an engine may be
+ * used by one thread at a time (its sessions share the thread pool); reads of engine_info() and the
+ * tokenizer from any thread. Errors: enum err, the sentence in err_msg(). After an error a session
+ * is at the position it reports and goes on. Same file, tokens and options give the same logits,
+ * bit for bit, for any number of threads, any cut of the batch and any way to reach the position.
  */
 #ifndef ENGINE_H
 #define ENGINE_H
@@ -44,12 +44,13 @@ enum engine_mode {
 };
 
 struct engine_opts {
-    const char *path;      /* NULL: the embedded demo model */
+    const char *path; /* NULL: the embedded demo model */
     enum engine_mode mode;
-    uint32_t n_thread;     /* 0: physical cores */
-    const char *cpu_mask;  /* NULL: all that the CPU has; otherwise the highest level, as in --cpu-mask */
-    const char *pre;       /* NULL, or overrides tokenizer.ggml.pre */
-    bool act_f32;          /* diagnostic: float32 activations for quantised weights, slow and exact */
+    uint32_t n_thread; /* 0: physical cores */
+    const char
+        *cpu_mask;   /* NULL: all that the CPU has; otherwise the highest level, as in --cpu-mask */
+    const char *pre; /* NULL, or overrides tokenizer.ggml.pre */
+    bool act_f32;    /* diagnostic: float32 activations for quantised weights, slow and exact */
 };
 
 struct engine_info {       /* facts, valid until engine_close */
@@ -60,43 +61,48 @@ struct engine_info {       /* facts, valid until engine_close */
     const char *type;      /* the type that most weight bytes have: "Q4_K" */
     uint32_t n_thread;
     uint32_t n_layer, n_embd, n_vocab, n_expert, n_expert_used;
-    uint32_t n_ctx_train;  /* the model's own context */
+    uint32_t n_ctx_train; /* the model's own context */
     uint64_t n_param;
-    uint64_t n_bytes;      /* of all tensors */
+    uint64_t n_bytes;        /* of all tensors */
     uint64_t n_bytes_active; /* weight bytes that one decoded token reads */
     bool is_demo;
-    bool has_template;     /* tokenizer.chat_template is there */
-    bool is_recurrent;     /* has state that cannot be trimmed: rolling back recomputes from a checkpoint */
+    bool has_template; /* tokenizer.chat_template is there */
+    bool is_recurrent; /* has state that cannot be trimmed: rolling back uses checkpoints */
 };
 
 enum err engine_open(struct engine **e, const struct engine_opts *o);
 void engine_close(struct engine *e); /* NULL is fine; frees no session: close them first */
 const struct engine_info *engine_info(const struct engine *e);
-void engine_free(void *list);        /* lists that this header allocates */
+void engine_free(void *list); /* lists that this header allocates */
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
 enum engine_tok_flags { ENGINE_TOK_BOS = 1, ENGINE_TOK_SPECIAL = 2 }; /* as text/tok.h */
 
-enum err engine_tokenize(const struct engine *e, const char *text, size_t n_bytes, unsigned flags, uint32_t **ids,
-                         size_t *n);
-enum err engine_detokenize(const struct engine *e, const uint32_t *ids, size_t n, char **text, size_t *n_bytes);
-/* Text as it is generated: ids in, whole UTF-8 characters out (bytes of an unfinished one wait in `held`). Start with a
- * zeroed struct; put() and end() write at most n bytes and return how many; ENGINE_STREAM_BYTES_MAX always suffices. */
+enum err engine_tokenize(const struct engine *e, const char *text, size_t n_bytes, unsigned flags,
+                         uint32_t **ids, size_t *n);
+enum err engine_detokenize(const struct engine *e, const uint32_t *ids, size_t n, char **text,
+                           size_t *n_bytes);
+/* Text as it is generated: ids in, whole UTF-8 characters out (bytes of an unfinished one wait
+ * in `held`). Start with a zeroed struct; put() and end() write at most n bytes and return how
+ * many; ENGINE_STREAM_BYTES_MAX always suffices. */
 struct engine_stream {
     char held[4];
     uint32_t n_held;
-    bool special;          /* control tokens as their text; otherwise they are nothing */
+    bool special; /* control tokens as their text; otherwise they are nothing */
 };
 #define ENGINE_STREAM_BYTES_MAX 65540 /* TOKEN_BYTES_MAX + held, rounded up */
-size_t engine_stream_put(const struct engine *e, struct engine_stream *st, uint32_t id, char *buf, size_t n);
-size_t engine_stream_end(struct engine_stream *st, char *buf, size_t n); /* what is still held, as it is */
+size_t engine_stream_put(const struct engine *e, struct engine_stream *st, uint32_t id, char *buf,
+                         size_t n);
+size_t engine_stream_end(struct engine_stream *st, char *buf,
+                         size_t n); /* what is still held, as it is */
 
 bool engine_is_eog(const struct engine *e, uint32_t id);
-uint32_t engine_bos(const struct engine *e);     /* UINT32_MAX: none */
+uint32_t engine_bos(const struct engine *e); /* UINT32_MAX: none */
 bool engine_add_bos(const struct engine *e);
 
-/* Writes the file's description (keys, tensors, types, sizes) to out: text, or the JSON that CLI.md fixes. */
+/* Writes the file's description (keys, tensors, types, sizes) to out: text, or the JSON that
+ * CLI.md fixes. */
 enum err engine_describe(const struct engine *e, bool json, FILE *out);
 
 /* ---- session --------------------------------------------------------------------------------- */
@@ -104,8 +110,8 @@ enum err engine_describe(const struct engine *e, bool json, FILE *out);
 enum kv_type { KV_F16, KV_F32 };
 
 struct session_opts {
-    uint32_t n_ctx;        /* 0: the smaller of the model's and 4096; CTX_OF_MODEL: the model's own */
-    uint32_t n_batch;      /* tokens of one prefill piece; 0: BATCH_DEFAULT */
+    uint32_t n_ctx;   /* 0: the smaller of the model's and 4096; CTX_OF_MODEL: the model's own */
+    uint32_t n_batch; /* tokens of one prefill piece; 0: BATCH_DEFAULT */
     enum kv_type type_k, type_v;
 };
 #define CTX_OF_MODEL UINT32_MAX
@@ -114,22 +120,25 @@ enum err session_new(struct session **s, struct engine *e, const struct session_
 void session_free(struct session *s); /* NULL is fine */
 uint32_t session_n_ctx(const struct session *s);
 
-/* Make tokens[0..n) the session's timeline: the longest common prefix with what it holds is kept (at most n - 1, so
- * that there are logits), the rest is run in pieces of n_batch. n = 0 empties the session.
- * ERR_USAGE: n exceeds the context; ERR_INPUT: an id outside the vocabulary; ERR_RUN: logits that are not finite (with the
- * position), a model file that shrank; ERR_INTR: interrupted between two pieces. */
+/* Make tokens[0..n) the session's timeline: the longest common prefix with what it holds is kept
+ * (at most n - 1, so that there are logits), the rest is run in pieces of n_batch. n = 0 empties
+ * the session. ERR_USAGE: n exceeds the context; ERR_INPUT: an id outside the vocabulary;
+ * ERR_RUN: logits that are not finite (with the position), a model file that shrank; ERR_INTR:
+ * interrupted between two pieces. */
 enum err session_sync(struct session *s, const uint32_t *tokens, size_t n);
 /* Append one token and compute its logits. ERR_END: the context is full (nothing was appended). */
 enum err session_step(struct session *s, uint32_t token);
-/* Forget everything after the first n tokens; n <= session_pos(). A hybrid model recomputes from a checkpoint. */
+/* Forget everything after the first n tokens; n <= session_pos(). A hybrid model recomputes from
+ * a checkpoint. */
 enum err session_roll_back(struct session *s, size_t n);
 
-size_t session_pos(const struct session *s);          /* tokens in effect */
-/* Logits after the last token: n_vocab floats, finite; valid until the next call. NULL when empty. */
+size_t session_pos(const struct session *s); /* tokens in effect */
+/* Logits after the last token: n_vocab floats, finite; valid until the next call. NULL when
+ * empty. */
 const float *session_logits(const struct session *s);
 
-/* Called for every run row while session_sync works, in order; lets `eval` and `perplexity` see all logits.
- * A return other than OK stops the run with that code. NULL switches it off. */
+/* Called for every run row while session_sync works, in order; lets `eval` and `perplexity` see
+ * all logits. A return other than OK stops the run with that code. NULL switches it off. */
 typedef enum err session_row_fn(void *ctx, size_t pos, const float *logits);
 void session_on_row(struct session *s, session_row_fn *fn, void *ctx);
 /* Called between pieces of a long prefill with tokens done and to do, for a progress bar. */
@@ -137,9 +146,9 @@ typedef void session_progress_fn(void *ctx, size_t n_done, size_t n_total);
 void session_on_progress(struct session *s, session_progress_fn *fn, void *ctx);
 
 struct session_stats {
-    uint64_t n_prefill, n_decode;         /* tokens run */
+    uint64_t n_prefill, n_decode; /* tokens run */
     uint64_t prefill_ns, decode_ns;
-    uint64_t n_reused;                    /* tokens of session_sync that were already there */
+    uint64_t n_reused; /* tokens of session_sync that were already there */
     uint64_t kv_bytes, state_bytes, arena_bytes;
 };
 struct session_stats session_stats(const struct session *s);

@@ -15,14 +15,14 @@
 
 struct engine {
     struct gguf *file;
-    struct tok *tok;       /* NULL in ENGINE_FILE mode, and when the file has no tokenizer */
-    struct model *model;   /* the rest only in ENGINE_RUN mode */
+    struct tok *tok;     /* NULL in ENGINE_FILE mode, and when the file has no tokenizer */
+    struct model *model; /* the rest only in ENGINE_RUN mode */
     struct pool *pool;
     struct kern kern;
     struct backend backend;
     struct resident *experts;
     struct engine_info info;
-    char *name, *arch;     /* NUL-terminated copies for info */
+    char *name, *arch; /* NUL-terminated copies for info */
     enum engine_mode mode;
 };
 

@@ -1,13 +1,13 @@
 /*
  * session.c: one timeline of tokens over a model: prefill, decode, roll back.
  *
- * A session holds the tokens in effect, its caches and states behind the ports, and an executor. Positions
- * [0, n_pos) are computed; logits belong to the last of them. Every change first trims to a common prefix and then runs
- * the rest in pieces of n_batch tokens.
+ * A session holds the tokens in effect, its caches and states behind the ports, and an executor.
+ * Positions [0, n_pos) are computed; logits belong to the last of them. Every change first trims to
+ * a common prefix and then runs the rest in pieces of n_batch tokens.
  *
- * Recurrent layers cannot be trimmed: trimming restores the nearest checkpoint, and the tokens from there are run
- * again. A checkpoint is taken before the last token of each sync, so that the usual cases (generate again from the same
- * prompt, go on after it) cost one token.
+ * Recurrent layers cannot be trimmed: trimming restores the nearest checkpoint, and the tokens from
+ * there are run again. A checkpoint is taken before the last token of each sync, so that the usual
+ * cases (generate again from the same prompt, go on after it) cost one token.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -30,9 +30,9 @@ struct session {
     struct stateram *state;
     struct ports ports;
     uint32_t n_ctx, n_batch;
-    uint32_t *token;   /* (n_ctx) tokens in effect */
+    uint32_t *token; /* (n_ctx) tokens in effect */
     uint32_t n_pos;
-    float *logits;     /* (n_vocab) of the last token */
+    float *logits; /* (n_vocab) of the last token */
     bool has_logits;
     session_row_fn *on_row;
     void *row_ctx;
@@ -59,13 +59,15 @@ static enum dtype kv_dtype(enum kv_type t)
 static enum err open_ports(struct session *s, const struct session_opts *o)
 {
     const struct graph *g = s->g;
-    enum err err = kvram_open(&s->kv, g->kv, g->n_layer, s->n_ctx, kv_dtype(o->type_k), kv_dtype(o->type_v),
-                              &s->e->kern);
+    enum err err = kvram_open(&s->kv, g->kv, g->n_layer, s->n_ctx, kv_dtype(o->type_k),
+                              kv_dtype(o->type_v), &s->e->kern);
     if (err) return err;
     err = stateram_open(&s->state, g->state_floats, g->n_layer);
     if (err) return err;
-    s->ports = (struct ports){.experts = resident_src(s->e->experts), .kv = kvram_src(s->kv),
-                              .state = stateram_src(s->state), .comm = {.n_rank = 1}};
+    s->ports = (struct ports){.experts = resident_src(s->e->experts),
+                              .kv = kvram_src(s->kv),
+                              .state = stateram_src(s->state),
+                              .comm = {.n_rank = 1}};
     return OK;
 }
 
@@ -82,8 +84,8 @@ enum err session_new(struct session **out, struct engine *e, const struct sessio
     if (s->n_batch > s->n_ctx) s->n_batch = s->n_ctx;
     enum err err = ERR_USAGE;
     if (s->n_ctx > CTX_MAX || s->n_batch > BATCH_MAX) {
-        err_set(err, "a context of %u and a batch of %u were asked for; the limits are %u and %u", s->n_ctx, s->n_batch,
-                CTX_MAX, BATCH_MAX);
+        err_set(err, "a context of %u and a batch of %u were asked for; the limits are %u and %u",
+                s->n_ctx, s->n_batch, CTX_MAX, BATCH_MAX);
         goto fail;
     }
     err = model_build(e->model, s->n_ctx, &s->g);
@@ -122,9 +124,12 @@ static enum err check_finite(const struct session *s, uint32_t pos, const float 
     const uint32_t n = s->e->info.n_vocab;
     for (uint32_t i = 0; i < n; i++) {
         if (isfinite(logits[i])) continue;
-        return err_set(ERR_RUN, "%s: the logit of token %u at position %u is %s: the model's weights are damaged, or not "
-                       "meant for this architecture ('%s'); fetch the file again", s->e->info.path, i, pos,
-                       isnan(logits[i]) ? "not a number" : "infinite", s->e->info.arch);
+        return err_set(ERR_RUN,
+                       "%s: the logit of token %u at position %u is %s: the model's weights are "
+                       "damaged, or not "
+                       "meant for this architecture ('%s'); fetch the file again",
+                       s->e->info.path, i, pos, isnan(logits[i]) ? "not a number" : "infinite",
+                       s->e->info.arch);
     }
     return OK;
 }
@@ -163,21 +168,29 @@ static enum err run_piece(struct session *s, uint32_t n, bool want_last)
         .token = s->token + s->n_pos,
         .n_tok = n,
         .pos0 = s->n_pos,
-        .out_from = s->on_row ? 0 : want_last ? n - 1 : n,
+        .out_from = s->on_row   ? 0
+                    : want_last ? n - 1
+                                : n,
         .on_row = take_row,
         .ctx = s,
     };
     s->has_logits = false;
     enum err err = exec_step(s->exec, &step);
     if (err == OK && gguf_broken(s->e->file))
-        err = err_set(ERR_RUN, "%s: the file became shorter while the model was running; what was computed since is not "
-                      "to be trusted. Restore the file and start again", s->e->info.path);
-    if (err) drop_from(s, s->n_pos);
-    else s->n_pos += n;
+        err = err_set(ERR_RUN,
+                      "%s: the file became shorter while the model was running; what was computed "
+                      "since is not "
+                      "to be trusted. Restore the file and start again",
+                      s->e->info.path);
+    if (err)
+        drop_from(s, s->n_pos);
+    else
+        s->n_pos += n;
     return err;
 }
 
-/* Runs the tokens up to position n in pieces. A recurrent model gets a checkpoint before the last token. */
+/* Runs the tokens up to position n in pieces. A recurrent model gets a checkpoint before the
+ * last token. */
 static enum err run_to(struct session *s, uint32_t n)
 {
     const uint32_t n_from = s->n_pos;
@@ -213,11 +226,13 @@ static enum err trim(struct session *s, uint32_t n)
 static enum err check_tokens(const struct session *s, const uint32_t *tokens, size_t n)
 {
     if (n > s->n_ctx)
-        return err_set(ERR_USAGE, "%zu tokens do not fit the context of %u; shorten the prompt or raise -c", n, s->n_ctx);
+        return err_set(ERR_USAGE,
+                       "%zu tokens do not fit the context of %u; shorten the prompt or raise -c", n,
+                       s->n_ctx);
     for (size_t i = 0; i < n; i++) {
         if (tokens[i] < s->e->info.n_vocab) continue;
-        return err_set(ERR_INPUT, "token id %u (item %zu) is outside the vocabulary of %u tokens", tokens[i], i + 1,
-                       s->e->info.n_vocab);
+        return err_set(ERR_INPUT, "token id %u (item %zu) is outside the vocabulary of %u tokens",
+                       tokens[i], i + 1, s->e->info.n_vocab);
     }
     return OK;
 }
@@ -229,7 +244,8 @@ enum err session_sync(struct session *s, const uint32_t *tokens, size_t n)
     const uint64_t t0 = os_time_ns();
     uint32_t same = 0;
     while (same < s->n_pos && same < n && s->token[same] == tokens[same]) same++;
-    if (same == n && n > 0 && !(s->n_pos == n && s->has_logits)) same--; /* the last one must run to have logits */
+    if (same == n && n > 0 && !(s->n_pos == n && s->has_logits))
+        same--; /* the last one must run to have logits */
     enum err err = trim(s, same);
     if (err) return err;
     const uint32_t n_from = s->n_pos;
@@ -259,7 +275,8 @@ enum err session_roll_back(struct session *s, size_t n)
 {
     assert(n <= s->n_pos);
     const enum err err = trim(s, (uint32_t)n);
-    return err ? err : run_to(s, (uint32_t)n); /* recurrent: what lies between the checkpoint and n */
+    return err ? err
+               : run_to(s, (uint32_t)n); /* recurrent: what lies between the checkpoint and n */
 }
 
 /* ---- facts ----------------------------------------------------------------------------------- */

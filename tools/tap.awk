@@ -30,7 +30,12 @@ function fail(text) { fails = fails "F " name ": " text "\n" }
 /^Bail out!/ { failed++; fail($0); next }
 diagnose > 0 { diagnose--; fail("    " $0) }
 
-function title(line) { sub(/^(not )?ok[ \t]*[0-9]*[ \t]*-?[ \t]*/, "", line); return line }
+function title(line)
+{
+    sub(/^(not )?ok[ \t]*[0-9]*[ \t]*-?[ \t]*/, "", line)
+    sub(/^# *[Ss][Kk][Ii][Pp] */, "", line)
+    return line
+}
 function reason(line) { sub(/^[^#]*# */, "", line); return line }
 
 END {

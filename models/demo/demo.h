@@ -3,8 +3,8 @@
  *
  *     gguf_open_mem(&g, moxie_demo_model, moxie_demo_model_bytes);
  *
- * Read-only, aligned to 4096 bytes, there as long as the program runs. What it is and where it comes from:
- * models/demo/README.md.
+ * Read-only, aligned to 4096 bytes, there as long as the program runs. What it is and where it
+ * comes from: models/demo/README.md.
  */
 #ifndef DEMO_H
 #define DEMO_H

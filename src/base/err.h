@@ -32,8 +32,7 @@ enum err {
 
 #define ERR_MSG_BYTES_MAX 1024 /* one line for a person; longer names are cut */
 
-/* Store the message (no newline, control characters become '?') and return code, for `return
- * err_set(...)`. */
+/* Store the message (no newline, control characters become '?') and return code. */
 enum err err_set(enum err code, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Put text before the stored message ("text: message") and return code. */
 enum err err_wrap(enum err code, const char *fmt, ...) PRINTF_LIKE(2, 3);

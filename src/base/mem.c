@@ -29,7 +29,6 @@
 #endif
 
 #define HEAD_ALIVE 0x6d6f7869u /* "moxi": a block in use */
-#define HEAD_FREED 0x64656164u
 
 struct head {
     size_t n_bytes;  /* that the caller asked for */
@@ -115,7 +114,7 @@ void mem_free(void *p)
     if (!p) return;
     struct head *h = head_of(p);
     atomic_fetch_sub_explicit(&used[h->tag], h->n_bytes, memory_order_relaxed);
-    h->mark = HEAD_FREED;
+    h->mark = 0;
     if (h->n_mapped) {
         const int rc = munmap(h, h->n_mapped);
         assert(rc == 0);

@@ -3,8 +3,8 @@
  *
  * Every heap byte of moxie goes through here, so that the memory budget and the statistics are
  * true. Blocks are zeroed and aligned to MEM_ALIGN. Large blocks come from mmap and cost no memory
- * until they are touched. A NULL return has set an ERR_MEMORY message. Threads: all functions may
- * be called from any thread.
+ * until they are touched. A NULL return has set an ERR_MEMORY message.
+ * Threads: all functions may be called from any thread.
  */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H

@@ -1,10 +1,11 @@
 /*
  * membw.c: a read-bandwidth probe in portable C.
  *
- * The buffer is cut into chunks that the thread pool hands out, as the rows of a weight matrix are. Each chunk is
- * summed into sixteen independent accumulators, which any compiler turns into its widest baseline vectors; on one
- * core such a loop waits for memory, not for the adder. Pages are written once before the first pass: untouched
- * ones all map to one page of zeros, which sits in the cache.
+ * The buffer is cut into chunks that the thread pool hands out, as the rows of a weight matrix are.
+ * Each chunk is summed into sixteen independent accumulators, which any compiler turns into its
+ * widest baseline vectors; on one core such a loop waits for memory, not for the adder. Pages are
+ * written once before the first pass: untouched ones all map to one page of zeros, which sits in
+ * the cache.
  */
 #include "base/membw.h"
 

@@ -1,6 +1,7 @@
 /*
- * membw.h: how fast this machine reads memory right now: the ceiling of decoding, which reads every active weight once
- * per token. One busy neighbour can halve it, so measure in the same minute as the speed it is compared with.
+ * membw.h: how fast this machine reads memory right now: the ceiling of decoding, which reads every
+ * active weight once per token. One busy neighbour can halve it, so measure in the same minute as
+ * the speed it is compared with.
  *
  *     double bytes_per_s;
  *     if (membw_read(n_thread, &bytes_per_s) == OK) ...
@@ -12,7 +13,8 @@
 
 #include <stdint.h>
 
-/* Best of several passes of n_thread threads over a buffer far larger than the caches; takes about a second. */
+/* Best of several passes of n_thread threads over a buffer far larger than the caches; takes about
+ * a second. */
 enum err membw_read(uint32_t n_thread, double *bytes_per_s);
 
 #endif

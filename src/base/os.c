@@ -25,11 +25,9 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -160,9 +158,7 @@ static enum err open_failed(const char *path, int error)
     case ENAMETOOLONG:
         return err_set(ERR_INPUT, "%s: the path is longer than the system allows", path);
     case ENXIO:
-        return err_set(ERR_INPUT,
-                       "%s: is a socket or a device without a driver, expected a regular file",
-                       path);
+        return err_set(ERR_INPUT, "%s: is a socket or a dead device, expected a file", path);
     default:
         return err_set(ERR_INPUT, "%s: cannot be opened: %s", path, strerror(error));
     }
@@ -185,45 +181,39 @@ static enum err check_regular(const char *path, const struct stat *st)
     return OK;
 }
 
+static enum err map_fd(struct os_map *m, int fd, const char *path)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0) return open_failed(path, errno);
+    const enum err err = check_regular(path, &st);
+    if (err) return err;
+    const size_t n_bytes = (size_t)st.st_size;
+    uint32_t i_slot;
+    if (!slot_claim(&i_slot))
+        return err_set(ERR_RUN, "%s: %d files are mapped already, the most that are supported",
+                       path, MAPS_MAX);
+    void *data = mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, fd, 0);
+    if (data == MAP_FAILED) {
+        const int error = errno;
+        atomic_store(&maps[i_slot].start, FREE);
+        return err_set(error == ENOMEM ? ERR_MEMORY : ERR_INPUT,
+                       "%s: cannot be mapped (%zu bytes): %s", path, n_bytes, strerror(error));
+    }
+    slot_publish(i_slot, data, n_bytes);
+    *m = (struct os_map){.data = data, .n_bytes = n_bytes, .fd = fd, .i_slot = i_slot};
+    return OK;
+}
+
 enum err os_map_file(struct os_map *m, const char *path)
 {
     assert(m);
     assert(path);
     *m = (struct os_map){.fd = -1};
-    uint32_t i_slot = 0;
-    bool claimed = false;
-    struct stat st;
-
-    /* O_NONBLOCK: opening a pipe must not wait for a writer. It means nothing for a regular
-     * file. */
-    enum err err = OK;
+    /* O_NONBLOCK: opening a pipe must not wait for a writer; it means nothing for a file. */
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) return open_failed(path, errno);
-    if (fstat(fd, &st) != 0) {
-        err = open_failed(path, errno);
-        goto fail;
-    }
-    err = check_regular(path, &st);
-    if (err) goto fail;
-    claimed = slot_claim(&i_slot);
-    if (!claimed) {
-        err = err_set(ERR_RUN, "%s: %d files are mapped already, the most that are supported", path,
-                      MAPS_MAX);
-        goto fail;
-    }
-    const size_t n_bytes = (size_t)st.st_size;
-    void *data = mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, fd, 0);
-    if (data == MAP_FAILED) {
-        err = err_set(errno == ENOMEM ? ERR_MEMORY : ERR_INPUT,
-                      "%s: cannot be mapped (%zu bytes): %s", path, n_bytes, strerror(errno));
-        goto fail;
-    }
-    slot_publish(i_slot, data, n_bytes);
-    *m = (struct os_map){.data = data, .n_bytes = n_bytes, .fd = fd, .i_slot = i_slot};
-    return OK;
-fail:
-    if (claimed) atomic_store(&maps[i_slot].start, FREE);
-    close(fd);
+    const enum err err = map_fd(m, fd, path);
+    if (err) close(fd);
     return err;
 }
 
@@ -297,46 +287,43 @@ enum err os_read_all(const char *path, size_t n_bytes_max, char **data, size_t *
     return err;
 }
 
-static bool write_fully(int fd, const char *data, size_t n_bytes)
+/* 0 or the error number. */
+static int write_fully(int fd, const char *data, size_t n_bytes)
 {
     while (n_bytes > 0) {
         const ssize_t n = write(fd, data, n_bytes);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
+        if (n <= 0) return n < 0 ? errno : EIO;
         data += n;
         n_bytes -= (size_t)n;
     }
-    return true;
+    return fsync(fd) == 0 ? 0 : errno;
+}
+
+/* The same. temp does not exist yet, and no longer exists afterwards. */
+static int write_then_rename(const char *temp, const char *path, const void *data, size_t n_bytes)
+{
+    const int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) return errno;
+    int error = write_fully(fd, data, n_bytes);
+    if (close(fd) != 0 && !error) error = errno;
+    if (!error && rename(temp, path) != 0) error = errno;
+    if (error) unlink(temp);
+    return error;
 }
 
 enum err os_write_all(const char *path, const void *data, size_t n_bytes)
 {
     assert(path);
     assert(data || n_bytes == 0);
-    static const char suffix[] = ".part";
-    const size_t n_temp = strlen(path) + sizeof suffix + 16;
+    const size_t n_temp = strlen(path) + sizeof ".part" + 20; /* and a process number */
     char *temp = mem_alloc(MEM_MISC, n_temp);
     if (!temp) return ERR_MEMORY;
-    snprintf(temp, n_temp, "%s%s%ld", path, suffix, (long)getpid());
-
-    const int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    bool done = fd >= 0;
-    int error = errno;
-    if (fd >= 0) {
-        done = write_fully(fd, data, n_bytes) && fsync(fd) == 0;
-        error = errno;
-        if (close(fd) != 0 && done) {
-            done = false;
-            error = errno;
-        }
-        if (done && rename(temp, path) != 0) {
-            done = false;
-            error = errno;
-        }
-        if (!done) unlink(temp);
-    }
+    snprintf(temp, n_temp, "%s.part%ld", path, (long)getpid());
+    const int error = write_then_rename(temp, path, data, n_bytes);
     mem_free(temp);
-    return done ? OK : err_set(ERR_RUN, "%s: cannot be written: %s", path, strerror(error));
+    if (!error) return OK;
+    return err_set(ERR_RUN, "%s: cannot be written: %s", path, strerror(error));
 }
 
 /* ---- clock, randomness, memory, terminal ----------------------------------------------------- */

@@ -30,7 +30,7 @@ void os_init(void);
 /* ERR_INPUT with its own sentence for: missing, directory, not a regular file, unreadable,
  * empty. Never blocks, whatever the path names. */
 enum err os_map_file(struct os_map *m, const char *path);
-void os_unmap(struct os_map *m);         /* a zeroed or half-built struct is fine */
+void os_unmap(struct os_map *m); /* a zeroed or half-built struct is fine */
 /* True once the file became shorter, or could not be read. */
 bool os_map_broken(const struct os_map *m);
 

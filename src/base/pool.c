@@ -169,8 +169,7 @@ static void *worker_main(void *arg)
 
 /* ---- public ---------------------------------------------------------------------------------- */
 
-/* SIGINT is for the main thread, whose blocked read it must end; SIGBUS must reach whoever
- * faults. */
+/* SIGINT is for the main thread, whose blocked read it must end. */
 static int start_worker(struct worker *w)
 {
     sigset_t only_main;
@@ -230,8 +229,7 @@ void pool_run(struct pool *p, pool_fn *fn, void *ctx, uint32_t n_task)
 {
     assert(p);
     assert(fn);
-    assert(tasks_left(atomic_load(&p->word)) ==
-           0); /* else: called from a task, or by two threads */
+    assert(tasks_left(atomic_load(&p->word)) == 0); /* else: from a task, or by two threads */
     if (n_task <= 1 || p->n_thread == 1) {
         for (uint32_t i = 0; i < n_task; i++) fn(ctx, i, 0);
         return;

@@ -1,8 +1,8 @@
 /*
  * common.c: shared option rows, opening a model, notes and exit codes of the commands.
  *
- * All text for people goes to standard error, a line each with the program's name in front; only an error's name is
- * coloured, and only on a terminal.
+ * All text for people goes to standard error, a line each with the program's name in front; only an
+ * error's name is coloured, and only on a terminal.
  */
 #include "cmd/common.h"
 

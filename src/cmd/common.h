@@ -1,8 +1,8 @@
 /*
- * common.h: what the commands share: the options that are the same everywhere, opening a model, notes on standard
- * error, and the exit code.
+ * common.h: what the commands share: the options that are the same everywhere, opening a model,
+ * notes on standard error, and the exit code.
  *
- *     struct eval_opts { struct common_opts common; ... };      // first, so that the shared rows fit
+ *     struct eval_opts { struct common_opts common; ... }; // first: the shared rows fit
  *
  *     static int eval_main(void *opts)
  *     {
@@ -44,12 +44,13 @@ extern const struct cli_opt common_talk[];    /* -v -q */
 extern const struct cli_cmd cmd_run, cmd_eval, cmd_tokenize, cmd_detokenize, cmd_inspect,
     cmd_perplexity, cmd_bench;
 
-/* Sorts out -m and the positional arguments: without -m the first one is the model, and what is left over may be a
- * prompt. ERR_USAGE for one too many. Call it first. */
+/* Sorts out -m and the positional arguments: without -m the first one is the model, and what is
+ * left over may be a prompt. ERR_USAGE for one too many. Call it first. */
 enum err cmd_model(struct common_opts *o, bool takes_prompt);
 /* Opens the model, or the embedded one with a line that says so. */
 enum err cmd_open(struct engine **e, const struct common_opts *o, enum engine_mode mode);
-/* A session with a context of n_ctx tokens as session_opts means it; a context beyond the model's own gets a warning. */
+/* A session with a context of n_ctx tokens as session_opts means it; a context beyond the model's
+ * own gets a warning. */
 enum err cmd_session(struct session **s, struct engine *e, const struct common_opts *o,
                      uint32_t n_ctx);
 /* session_opts.n_ctx for what -c said: `unset` without -c, the model's own for 0. */
@@ -62,8 +63,8 @@ FILE *cmd_bar_file(const struct common_opts *o);
 /* ERR_INTR when SIGINT came. */
 enum err cmd_interrupted(void);
 
-/* The end of every command: writes out what standard output still holds, prints the message of an error, returns the
- * exit code. ERR_END, a reader that has gone away, is a quiet 0. */
+/* The end of every command: writes out what standard output still holds, prints the message of an
+ * error, returns the exit code. ERR_END, a reader that has gone away, is a quiet 0. */
 int cmd_exit(enum err err);
 
 #endif

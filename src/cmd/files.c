@@ -1,8 +1,9 @@
 /*
  * files.c: prompts, id lists and output files of the commands.
  *
- * It looks at files as the system sees them (stat, poll, rename), because these questions belong to the command line
- * and to nobody else: is this output a regular file, are two names one file, is the reader of a pipe still there.
+ * It looks at files as the system sees them (stat, poll, rename), because these questions belong to
+ * the command line and to nobody else: is this output a regular file, are two names one file, is
+ * the reader of a pipe still there.
  */
 #include "cmd/files.h"
 
@@ -108,6 +109,7 @@ static enum err append(struct text *t, const struct text *more)
     if (!s) return ERR_MEMORY;
     memcpy(s + t->n, "\n\n", 2);
     memcpy(s + t->n + 2, more->s, more->n);
+    s[n + 2] = '\0';
     *t = (struct text){.s = s, .n = n + 2};
     return OK;
 }
@@ -256,12 +258,12 @@ enum err out_open(struct out_file *o, const char *path)
     assert(o);
     assert(path);
     *o = (struct out_file){.path = strcmp(path, "-") == 0 ? "standard output" : path};
+    /* A link is written through, not replaced: /dev/stdout is one. */
     struct stat st;
+    const bool exists = lstat(path, &st) == 0;
     if (strcmp(path, "-") == 0)
         o->f = stdout;
-    else if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        errno = EISDIR;
-    else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+    else if (exists && !S_ISREG(st.st_mode))
         o->f = fopen(path, "wbe");
     else
         o->f = open_beside(o);

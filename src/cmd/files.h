@@ -1,8 +1,9 @@
 /*
  * files.h: what commands read and write: the prompt, lists of token ids, output files.
  *
- * An output file appears under its name only when it is whole: it is written beside it under a temporary name and
- * renamed by out_commit(). Standard output ("-"), pipes and devices are written directly.
+ * An output file appears under its name only when it is whole: it is written beside it under a
+ * temporary name and renamed by out_commit(). Standard output ("-"), pipes and devices are written
+ * directly.
  */
 #ifndef CMD_FILES_H
 #define CMD_FILES_H
@@ -14,8 +15,8 @@ struct text {
     size_t n;
 };
 
-/* Wrong ways to give a prompt: -p together with -f, none at all at a terminal (ERR_USAGE). What the command line gives
- * goes before the environment. */
+/* Wrong ways to give a prompt: -p together with -f, none at all at a terminal (ERR_USAGE). What the
+ * command line gives goes before the environment. */
 enum err prompt_check(struct common_opts *o);
 
 enum prompt_flags {
@@ -28,8 +29,8 @@ enum prompt_flags {
 /* The text that -p, -f or standard input give. After prompt_check(). */
 enum err prompt_read(const struct common_opts *o, unsigned flags, struct text *t);
 
-/* Decimal ids separated by white space from a file or "-". ERR_INPUT: something else in it, an id of n_vocab or more
- * (n_vocab 0: unknown, anything that fits), no id at all. *ids: mem_free. */
+/* Decimal ids separated by white space from a file or "-". ERR_INPUT: something else in it, an id
+ * of n_vocab or more * (n_vocab 0: unknown, anything that fits), no id at all. *ids: mem_free. */
 enum err ids_read(const char *path, uint32_t n_vocab, uint32_t **ids, size_t *n);
 
 struct out_file {
@@ -46,7 +47,8 @@ void out_abandon(struct out_file *o); /* nothing is left behind; fine when zeroe
 /* Flush; ERR_END: whoever read it has gone away (a closed pipe), ERR_RUN: it cannot be written. */
 enum err out_flush(FILE *f, const char *name);
 
-/* ERR_USAGE when the output would overwrite the input (option names for the message). "-" and NULL never do. */
+/* ERR_USAGE when the output would overwrite the input (option names for the message). "-" and NULL
+ * never do. */
 enum err out_differs(const char *out_option, const char *out, const char *in_option,
                      const char *in);
 

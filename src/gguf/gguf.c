@@ -57,8 +57,8 @@ static void part_close(struct part *p)
     mem_free(p->path);
 }
 
-/* The first part's name without "-00001-of-0000N.gguf"; checks that it is the first and is named
- * so. */
+/* Length of the first part's name without "-00001-of-0000N.gguf"; it must be the first, and be
+ * named so. */
 static enum err split_stem(const struct gguf_file *f, uint32_t n_part, size_t *n_stem)
 {
     uint32_t i_part = 0;
@@ -78,9 +78,8 @@ static enum err split_stem(const struct gguf_file *f, uint32_t n_part, size_t *n
                        f->name, i_part + 1, n_part, (int)*n_stem, f->name, suffix_first);
     if (!named)
         return err_set(ERR_INPUT,
-                       "%s: is the first of %" PRIu32
-                       " parts, but its name does not end in '%s', so "
-                       "the others cannot be found; give the parts their names back",
+                       "%s: is the first of %" PRIu32 " parts, but its name does not end in '%s', "
+                       "so the others cannot be found; give the parts their names back",
                        f->name, n_part, suffix);
     return OK;
 }
@@ -130,16 +129,12 @@ static enum err check_duplicates(const struct gguf *g)
         const struct gguf_entry *b = g->by_name[i];
         if (strcmp(a->name, b->name) != 0) continue;
         if (a->i_part == b->i_part)
-            return err_set(
-                ERR_INPUT,
-                "%s: tensor '%s' appears twice; the file is damaged, fetch or convert it "
-                "again",
-                g->part[a->i_part].path, a->name);
-        return err_set(
-            ERR_INPUT,
-            "tensor '%s' is in %s and in %s; the parts do not belong together, fetch them "
-            "again",
-            a->name, g->part[a->i_part].path, g->part[b->i_part].path);
+            return err_set(ERR_INPUT,
+                           "%s: tensor '%s' appears twice; the file is damaged, convert it again",
+                           g->part[a->i_part].path, a->name);
+        return err_set(ERR_INPUT,
+                       "tensor '%s' is in %s and in %s; these parts are of different models",
+                       a->name, g->part[a->i_part].path, g->part[b->i_part].path);
     }
     return OK;
 }

@@ -3,7 +3,7 @@
  * (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md).
  *
  *     struct gguf *g;
- *     enum err e = gguf_open(&g, "model.gguf");          // or the first part "m-00001-of-00003.gguf"
+ *     enum err e = gguf_open(&g, "model.gguf");     // or the first part "m-00001-of-00003.gguf"
  *     e = gguf_u32(g, "llama.block_count", GGUF_REQUIRED, 1, LAYERS_MAX, &n_layer);
  *     const struct tensor *t = gguf_tensor(g, "token_embd.weight");
  *     gguf_close(g);
@@ -12,8 +12,8 @@
  * until gguf_close(). Everything that can be known from the header is checked at open: magic,
  * version, counts against the bytes left, key and tensor names, types, alignment, shapes, offsets,
  * overlaps, the size of the file. Errors are ERR_INPUT, naming file, key or tensor, byte offset,
- * what was found and expected. A struct gguf is immutable after open: any number of threads may
- * read it.
+ * what was found and expected.
+ * A struct gguf is immutable after open: any number of threads may read it.
  */
 #ifndef GGUF_GGUF_H
 #define GGUF_GGUF_H
@@ -38,10 +38,10 @@ struct gguf_str { /* not NUL-terminated, may hold any bytes */
 struct gguf_kv {
     struct gguf_str key;
     enum gguf_type type;
-    enum gguf_type elem;   /* arrays: type of the items, never GGUF_ARR; otherwise = type */
-    uint64_t n;            /* arrays: items; otherwise 1 */
-    const uint8_t *data;   /* little-endian bytes in the file, unaligned; of a scalar string its bytes alone */
-    uint64_t n_bytes;      /* of data */
+    enum gguf_type elem; /* arrays: type of the items, never GGUF_ARR; otherwise = type */
+    uint64_t n;          /* arrays: items; otherwise 1 */
+    const uint8_t *data; /* little-endian bytes in the file, unaligned; a scalar string's text */
+    uint64_t n_bytes;    /* of data */
 };
 
 enum gguf_need { GGUF_OPTIONAL, GGUF_REQUIRED };
@@ -49,8 +49,7 @@ enum gguf_need { GGUF_OPTIONAL, GGUF_REQUIRED };
 struct gguf;
 
 enum err gguf_open(struct gguf **g, const char *path);
-/* The same over memory that outlives g (the embedded demo model, tests); name stands in
- * messages. */
+/* The same over memory that outlives g (the embedded demo, tests); name stands in messages. */
 enum err gguf_open_mem(struct gguf **g, const void *data, size_t n_bytes, const char *name);
 void gguf_close(struct gguf *g); /* NULL is fine */
 
@@ -67,15 +66,17 @@ const struct gguf_kv *gguf_find(const struct gguf *g, const char *key); /* NULL:
 /* Typed reads. Absent and GGUF_OPTIONAL: OK, *out untouched. Absent and GGUF_REQUIRED, wrong
  * type or outside [min, max]: ERR_INPUT naming the key, the value found and the range. Integers
  * accept every integer type, floats F32 and F64; a NaN is outside every range. */
-enum err gguf_u32(const struct gguf *g, const char *key, enum gguf_need need, uint32_t min, uint32_t max,
-                  uint32_t *out);
-enum err gguf_f32(const struct gguf *g, const char *key, enum gguf_need need, float min, float max, float *out);
+enum err gguf_u32(const struct gguf *g, const char *key, enum gguf_need need, uint32_t min,
+                  uint32_t max, uint32_t *out);
+enum err gguf_f32(const struct gguf *g, const char *key, enum gguf_need need, float min, float max,
+                  float *out);
 enum err gguf_bool(const struct gguf *g, const char *key, enum gguf_need need, bool *out);
-enum err gguf_get_str(const struct gguf *g, const char *key, enum gguf_need need, struct gguf_str *out);
+enum err gguf_get_str(const struct gguf *g, const char *key, enum gguf_need need,
+                      struct gguf_str *out);
 /* A scalar fills all n of out[]; an array must hold at least n items (the first n are taken).
  * Bools count as 0 / 1. */
-enum err gguf_u32_each(const struct gguf *g, const char *key, enum gguf_need need, uint32_t min, uint32_t max,
-                       uint32_t *out, size_t n);
+enum err gguf_u32_each(const struct gguf *g, const char *key, enum gguf_need need, uint32_t min,
+                       uint32_t max, uint32_t *out, size_t n);
 /* An array of the given item type; ERR_INPUT otherwise. *kv is NULL when optional and absent. */
 enum err gguf_array(const struct gguf *g, const char *key, enum gguf_need need, enum gguf_type elem,
                     const struct gguf_kv **kv);
@@ -89,7 +90,8 @@ int64_t gguf_arr_int(const struct gguf_kv *kv, uint64_t i); /* any integer elem 
 uint64_t gguf_n_tensor(const struct gguf *g);
 const struct tensor *gguf_tensor_at(const struct gguf *g, uint64_t i);
 uint64_t gguf_tensor_offset(const struct gguf *g, uint64_t i); /* as written in its file */
-const struct tensor *gguf_tensor(const struct gguf *g, const char *name); /* NULL: absent. O(log n) */
+/* NULL: absent. O(log n) */
+const struct tensor *gguf_tensor(const struct gguf *g, const char *name);
 
 const char *gguf_type_name(enum gguf_type t); /* "UINT32", "STRING", ... */
 

@@ -69,8 +69,8 @@ static double item_float(const struct gguf_kv *kv, uint64_t i)
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-static enum err missing(const struct gguf_file *f, const char *key, enum gguf_need need,
-                        const char *expected)
+static enum err absent(const struct gguf_file *f, const char *key, enum gguf_need need,
+                       const char *expected)
 {
     if (need == GGUF_OPTIONAL) return OK;
     return err_set(ERR_INPUT,
@@ -113,7 +113,7 @@ enum err gguf_file_u32(const struct gguf_file *f, const char *key, enum gguf_nee
     assert(f && key && out);
     assert(min <= max);
     const struct gguf_kv *kv = gguf_file_find(f, key);
-    if (!kv) return missing(f, key, need, "an integer");
+    if (!kv) return absent(f, key, need, "an integer");
     if (!is_integer(kv->type)) return wrong_type(f, kv, key, "an integer");
     return take_u32(f, kv, key, 0, min, max, out);
 }
@@ -131,7 +131,7 @@ enum err gguf_f32(const struct gguf *g, const char *key, enum gguf_need need, fl
     assert(min <= max);
     const struct gguf_file *f = gguf_first(g);
     const struct gguf_kv *kv = gguf_file_find(f, key);
-    if (!kv) return missing(f, key, need, "a FLOAT32");
+    if (!kv) return absent(f, key, need, "a FLOAT32");
     if (kv->type != GGUF_F32 && kv->type != GGUF_F64) return wrong_type(f, kv, key, "FLOAT32");
     const double v = item_float(kv, 0);
     if (!(v >= (double)min && v <= (double)max)) /* so that a NaN is refused */
@@ -146,7 +146,7 @@ enum err gguf_bool(const struct gguf *g, const char *key, enum gguf_need need, b
     assert(key && out);
     const struct gguf_file *f = gguf_first(g);
     const struct gguf_kv *kv = gguf_file_find(f, key);
-    if (!kv) return missing(f, key, need, "a BOOL");
+    if (!kv) return absent(f, key, need, "a BOOL");
     if (kv->type != GGUF_BOOL) return wrong_type(f, kv, key, "BOOL");
     *out = kv->data[0] != 0;
     return OK;
@@ -158,7 +158,7 @@ enum err gguf_get_str(const struct gguf *g, const char *key, enum gguf_need need
     assert(key && out);
     const struct gguf_file *f = gguf_first(g);
     const struct gguf_kv *kv = gguf_file_find(f, key);
-    if (!kv) return missing(f, key, need, "a STRING");
+    if (!kv) return absent(f, key, need, "a STRING");
     if (kv->type != GGUF_STR) return wrong_type(f, kv, key, "STRING");
     *out = (struct gguf_str){.s = (const char *)kv->data, .n = (size_t)kv->n_bytes};
     return OK;
@@ -173,7 +173,7 @@ enum err gguf_u32_each(const struct gguf *g, const char *key, enum gguf_need nee
     assert(min <= max);
     const struct gguf_file *f = gguf_first(g);
     const struct gguf_kv *kv = gguf_file_find(f, key);
-    if (!kv) return missing(f, key, need, "an integer or an array of integers");
+    if (!kv) return absent(f, key, need, "an integer or an array of integers");
     if (!is_integer(kv->elem) && kv->elem != GGUF_BOOL)
         return wrong_type(f, kv, key, "an integer or an array of integers");
     const bool array = kv->type == GGUF_ARR;
@@ -197,21 +197,25 @@ enum err gguf_array(const struct gguf *g, const char *key, enum gguf_need need, 
     char expected[32];
     snprintf(expected, sizeof expected, "ARRAY of %s", gguf_type_name(elem));
     const struct gguf_kv *found = gguf_file_find(f, key);
-    if (!found) return missing(f, key, need, expected);
+    if (!found) return absent(f, key, need, expected);
     if (found->type != GGUF_ARR || found->elem != elem) return wrong_type(f, found, key, expected);
     *kv = found;
     return OK;
 }
 
+/* The lengths are read again here. If somebody has written into the file since they were
+ * checked, items come out cut or empty, but never outside the array. */
 struct gguf_str gguf_arr_str_next(const struct gguf_kv *kv, uint64_t *pos)
 {
     assert(kv && pos);
     assert(kv->type == GGUF_ARR && kv->elem == GGUF_STR);
-    assert(*pos < kv->n_bytes); /* else: asked for more than kv->n items */
-    const uint64_t n = gguf_le(kv->data + *pos, 8);
+    assert(*pos <= kv->n_bytes);
+    const uint64_t n_left = kv->n_bytes - *pos;
+    if (n_left < 8) return (struct gguf_str){.s = "", .n = 0};
+    const uint64_t claimed = gguf_le(kv->data + *pos, 8);
+    const uint64_t n = claimed < n_left - 8 ? claimed : n_left - 8;
     const struct gguf_str item = {.s = (const char *)kv->data + *pos + 8, .n = (size_t)n};
     *pos += 8 + n;
-    assert(*pos <= kv->n_bytes); /* walked at open */
     return item;
 }
 

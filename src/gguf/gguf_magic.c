@@ -29,9 +29,7 @@ static const struct {
      "a model in the old 'ggjt' format from before GGUF; convert the original model to GGUF"},
     {"\x1f\x8b", 2, "compressed with gzip; unpack it first"},
     {"\x28\xb5\x2f\xfd", 4, "compressed with zstd; unpack it first"},
-    {"\xfd"
-     "7zXZ",
-     5, "compressed with xz; unpack it first"},
+    {"\xfd\x37zXZ", 5, "compressed with xz; unpack it first"},
 };
 
 static bool starts_with_nocase(const uint8_t *data, size_t n_bytes, const char *lower)

@@ -25,6 +25,7 @@
 #include <string.h>
 
 #define DAMAGED "; the file is damaged or cut short, fetch or convert it again"
+#define AGAIN "; convert the model again"
 
 /* Bytes of the shortest entry: what a count may claim is bounded by them. */
 #define KV_BYTES_MIN (8 + 1 + 4 + 1)            /* key length, key, type, value */
@@ -287,16 +288,13 @@ static enum err find_alignment(const struct gguf_file *f, uint32_t *align)
     const struct gguf_kv *kv = gguf_file_find(f, "general.alignment");
     if (!kv) return OK;
     if (kv->type != GGUF_U32)
-        return err_set(
-            ERR_INPUT,
-            "key 'general.alignment' has type %s, expected UINT32; convert the file again",
-            gguf_type_name(kv->type));
+        return err_set(ERR_INPUT, "key 'general.alignment' has type %s, expected UINT32" AGAIN,
+                       gguf_type_name(kv->type));
     const uint32_t a = (uint32_t)gguf_le(kv->data, 4);
     if (a < GGUF_ALIGN_MIN || a > GGUF_ALIGN_MAX || (a & (a - 1)) != 0)
         return err_set(ERR_INPUT,
                        "key 'general.alignment' is %" PRIu32
-                       ", expected a power of two from %d to %u"
-                       "; convert the file again",
+                       ", expected a power of two from %d to %u" AGAIN,
                        a, GGUF_ALIGN_MIN, GGUF_ALIGN_MAX);
     *align = a;
     return OK;
@@ -353,8 +351,8 @@ static enum err read_dtype(struct cursor *c, struct tensor *t)
     if (err) return err;
     if (!dtype_info(type))
         return err_set(ERR_INPUT,
-                       "type at byte %" PRIu64 " is number %" PRIu32 ", which is not in use; types "
-                       "that work: %s",
+                       "type at byte %" PRIu64 " is number %" PRIu32
+                       ", which is not in use; types that work: %s",
                        at, type, dtype_computable_names());
     t->type = (enum dtype)type;
     return OK;
@@ -380,8 +378,7 @@ static enum err set_strides(struct tensor *t)
     if (fits) return OK;
     return err_set(ERR_INPUT,
                    "shape %" PRIu64 " x %" PRIu64 " x %" PRIu64 " x %" PRIu64
-                   " of type %s has more "
-                   "bytes than 64 bits can count" DAMAGED,
+                   " of type %s has more bytes than 64 bits can count" DAMAGED,
                    t->ne[0], t->ne[1], t->ne[2], t->ne[3], info->name);
 }
 
@@ -420,8 +417,7 @@ static int compare_offset(const void *a, const void *b)
     return ((*x)->offset > (*y)->offset) - ((*x)->offset < (*y)->offset);
 }
 
-/* All tensors apart and inside the file: their sizes together are then at most the size of the
- * file. */
+/* All apart and inside the file: their sizes together are then at most the file's. */
 static enum err check_overlap(const struct gguf_file *f)
 {
     const struct gguf_entry **order =
@@ -468,14 +464,11 @@ static enum err check_version(uint32_t version)
 {
     if (version == 2 || version == 3) return OK;
     if (version == 1)
-        return err_set(ERR_INPUT,
-                       "GGUF version 1 at byte 4 is too old, expected 2 or 3; convert the original "
-                       "model again");
+        return err_set(ERR_INPUT, "GGUF version 1 at byte 4 is too old, expected 2 or 3" AGAIN);
     if (version != 0 && (version & 0xffff) == 0)
         return err_set(ERR_INPUT,
-                       "GGUF version 0x%08" PRIx32
-                       " at byte 4 has swapped bytes: a big-endian file; "
-                       "convert it for little-endian machines",
+                       "GGUF version 0x%08" PRIx32 " at byte 4 has swapped bytes: a big-endian "
+                       "file; convert it for little-endian machines",
                        version);
     return err_set(ERR_INPUT,
                    "GGUF version %" PRIu32 " at byte 4 is unknown, expected 2 or 3; the file is "

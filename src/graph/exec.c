@@ -1,12 +1,13 @@
 /*
  * exec.c: one step of a graph.
  *
- * Rows before GOP_OUT_ROWS are the step's tokens. After it they are the rows whose logits are wanted, taken
- * OUT_ROWS_MAX at a time, because a row of logits is as wide as the vocabulary.
+ * Rows before GOP_OUT_ROWS are the step's tokens. After it they are the rows whose logits are
+ * wanted, taken OUT_ROWS_MAX at a time, because a row of logits is as wide as the vocabulary.
  *
- * Attention and experts are where a graph meets the outside: the spans of the cache come in rising order from
- * kv_src whatever tier holds them; experts come from expert_src in any order, work on their own rows, and the rows
- * of a token are summed in the order of its choice, so arrival order cannot change a bit.
+ * Attention and experts are where a graph meets the outside: the spans of the cache come in rising
+ * order from kv_src whatever tier holds them; experts come from expert_src in any order, work on
+ * their own rows, and the rows of a token are summed in the order of its choice, so arrival order
+ * cannot change a bit.
  */
 #include "graph/exec.h"
 
@@ -23,7 +24,7 @@ struct exec {
     const struct backend *be;
     const struct ports *ports;
     uint32_t n_row_max, n_out_max;
-    float *arena;      /* (row_floats, n_row_max) then (out_floats, n_out_max), laid out by plan.c */
+    float *arena; /* (row_floats, n_row_max) then (out_floats, n_out_max), laid out by plan.c */
     float *out_arena;
     float **cos, **sin; /* (n_rope) of (n_row_max, n_rot / 2) */
     uint32_t *pos;      /* (n_row_max) */
@@ -57,7 +58,8 @@ static bool alloc_moe(struct exec *x)
     x->expert = mem_alloc_array(MEM_ARENA, n_expert, sizeof *x->expert);
     x->slot_of = mem_alloc_array(MEM_ARENA, n_expert, sizeof *x->slot_of);
     x->want = mem_alloc_array(MEM_ARENA, n_expert, sizeof *x->want);
-    return x->id && x->token && x->at && x->weight && x->first && x->expert && x->slot_of && x->want;
+    return x->id && x->token && x->at && x->weight && x->first && x->expert && x->slot_of &&
+           x->want;
 }
 
 static bool alloc_rope(struct exec *x)
@@ -75,8 +77,8 @@ static bool alloc_rope(struct exec *x)
     return true;
 }
 
-enum err exec_open(struct exec **out, const struct graph *g, const struct backend *be, const struct ports *ports,
-                   uint32_t n_row_max)
+enum err exec_open(struct exec **out, const struct graph *g, const struct backend *be,
+                   const struct ports *ports, uint32_t n_row_max)
 {
     assert(out);
     assert(n_row_max >= 1);
@@ -111,8 +113,8 @@ void exec_close(struct exec *x)
         if (x->cos) mem_free(x->cos[i]);
         if (x->sin) mem_free(x->sin[i]);
     }
-    void *const owned[] = {x->cos,    x->sin,   x->arena,  x->out_arena, x->pos,     x->id,   x->token,
-                           x->at,     x->first, x->expert, x->slot_of,   x->weight,  x->want};
+    void *const owned[] = {x->cos, x->sin,   x->arena,  x->out_arena, x->pos,    x->id,  x->token,
+                           x->at,  x->first, x->expert, x->slot_of,   x->weight, x->want};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) mem_free(owned[i]);
     mem_free(x);
 }
@@ -129,10 +131,12 @@ static float *at_value(const struct exec *x, struct gval v, size_t *stride)
     if (v.buf < 0) return NULL;
     const struct gbuf *b = &x->g->buf[v.buf];
     *stride = gbuf_stride(b);
-    return b->n_out_rows ? x->out_arena + b->offset * x->n_out_max + v.at : x->arena + b->offset * x->n_row_max + v.at;
+    return b->n_out_rows ? x->out_arena + b->offset * x->n_out_max + v.at
+                         : x->arena + b->offset * x->n_row_max + v.at;
 }
 
-static enum err bind(const struct exec *x, const struct gop *op, const struct step *s, uint32_t n_row, struct op_io *io)
+static enum err bind(const struct exec *x, const struct gop *op, const struct step *s,
+                     uint32_t n_row, struct op_io *io)
 {
     *io = (struct op_io){.n_row = n_row, .token = s->token, .pos = x->pos};
     for (int i = 0; i < GOP_SRC_MAX; i++) io->src[i] = at_value(x, op->src[i], &io->src_stride[i]);
@@ -143,7 +147,7 @@ static enum err bind(const struct exec *x, const struct gop *op, const struct st
         io->sin = x->sin[op->u.rope.table];
     }
     if (op->kind == GOP_MOE) {
-        size_t dense; /* the working rows fill whole buffers, so they are addressed without the stride */
+        size_t dense; /* they fill whole buffers, so they are addressed without the stride */
         io->h_gate = at_value(x, op->u.moe.h_gate, &dense);
         io->h_up = at_value(x, op->u.moe.h_up, &dense);
         io->y = at_value(x, op->u.moe.y, &dense);
@@ -171,14 +175,16 @@ static void fill_rope(struct exec *x, const struct step *s)
 
 /* ---- operations that call ports -------------------------------------------------------------- */
 
-static enum err run_kv(struct exec *x, const struct gop *op, const struct op_io *io, const struct step *s)
+static enum err run_kv(struct exec *x, const struct gop *op, const struct op_io *io,
+                       const struct step *s)
 {
     const struct kv_src *kv = &x->ports->kv;
-    return kv->append(kv->self, s->seq, op->layer, s->pos0, io->n_row, io->src[0], io->src_stride[0], io->src[1],
-                      io->src_stride[1]);
+    return kv->append(kv->self, s->seq, op->layer, s->pos0, io->n_row, io->src[0],
+                      io->src_stride[0], io->src[1], io->src_stride[1]);
 }
 
-static enum err run_attn(struct exec *x, const struct gop *op, const struct op_io *io, const struct step *s)
+static enum err run_attn(struct exec *x, const struct gop *op, const struct op_io *io,
+                         const struct step *s)
 {
     const struct kv_src *kv = &x->ports->kv;
     const struct backend *be = x->be;
@@ -201,7 +207,8 @@ static enum err run_attn(struct exec *x, const struct gop *op, const struct op_i
     return e == ERR_END ? be->attn_end(be->self, op, io) : e;
 }
 
-/* Sorts the pairs of a step by expert: counts, then places, both in order, so the sort is stable. */
+/* Sorts the pairs of a step by expert: counts, then places, both in order, so the sort is
+ * stable. */
 static struct moe_rows sort_pairs(struct exec *x, const struct gmoe *m, uint32_t n_row)
 {
     const uint32_t n_pair = n_row * m->n_used;
@@ -225,15 +232,21 @@ static struct moe_rows sort_pairs(struct exec *x, const struct gmoe *m, uint32_t
         x->at[i] = at;
         x->token[at] = i / m->n_used;
     }
-    for (uint32_t i = n_want; i > 0; i--) x->first[i] = x->first[i - 1]; /* each moved to its end: shift back */
+    for (uint32_t i = n_want; i > 0; i--)
+        x->first[i] = x->first[i - 1]; /* each moved to its end: shift back */
     x->first[0] = 0;
-    return (struct moe_rows){.id = x->id, .weight = x->weight, .token = x->token, .at = x->at, .first = x->first,
-                             .expert = x->expert, .n_want = n_want};
+    return (struct moe_rows){.id = x->id,
+                             .weight = x->weight,
+                             .token = x->token,
+                             .at = x->at,
+                             .first = x->first,
+                             .expert = x->expert,
+                             .n_want = n_want};
 }
 
 /* Works on whatever experts are complete while the others arrive. */
-static enum err run_experts(struct exec *x, const struct gop *op, const struct op_io *io, const struct moe_rows *rows,
-                            struct expert_set *set)
+static enum err run_experts(struct exec *x, const struct gop *op, const struct op_io *io,
+                            const struct moe_rows *rows, struct expert_set *set)
 {
     const struct expert_src *src = &x->ports->experts;
     struct expert_view view[EXPERT_VIEWS_MAX];
@@ -281,18 +294,24 @@ static enum err run_op(struct exec *x, uint32_t i_op, const struct step *s, uint
     const enum err e = bind(x, op, s, n_row, &io);
     if (e) return e;
     switch (op->kind) {
-    case GOP_KV: return run_kv(x, op, &io, s);
-    case GOP_ATTN: return run_attn(x, op, &io, s);
-    case GOP_MOE: return run_moe(x, op, &io);
-    case GOP_REDUCE: return run_reduce(x, i_op, &io);
-    default: return x->be->run(x->be->self, op, &io);
+    case GOP_KV:
+        return run_kv(x, op, &io, s);
+    case GOP_ATTN:
+        return run_attn(x, op, &io, s);
+    case GOP_MOE:
+        return run_moe(x, op, &io);
+    case GOP_REDUCE:
+        return run_reduce(x, i_op, &io);
+    default:
+        return x->be->run(x->be->self, op, &io);
     }
 }
 
 /* ---- the step -------------------------------------------------------------------------------- */
 
 /* Rows [row0, row0 + n) of the hidden state through the rest of the list, to the logits. */
-static enum err run_head(struct exec *x, uint32_t i_out, const struct step *s, uint32_t row0, uint32_t n)
+static enum err run_head(struct exec *x, uint32_t i_out, const struct step *s, uint32_t row0,
+                         uint32_t n)
 {
     const struct gop *out = &x->g->op[i_out];
     size_t from_stride, to_stride;

@@ -1,8 +1,9 @@
 /*
- * exec.h: walks a graph for one step: resolves values to memory, calls the ports, hands arithmetic to the backend.
+ * exec.h: walks a graph for one step: resolves values to memory, calls the ports, hands arithmetic
+ * to the backend.
  *
- * An executor belongs to one session: it owns the arena of activations. The graph, the ports and the backend
- * are borrowed.
+ * An executor belongs to one session: it owns the arena of activations. The graph, the ports and
+ * the backend are borrowed.
  */
 #ifndef GRAPH_EXEC_H
 #define GRAPH_EXEC_H
@@ -14,12 +15,13 @@
 struct exec;
 
 /* n_row_max: tokens of the largest step. ERR_MEMORY. */
-enum err exec_open(struct exec **x, const struct graph *g, const struct backend *be, const struct ports *ports,
-                   uint32_t n_row_max);
+enum err exec_open(struct exec **x, const struct graph *g, const struct backend *be,
+                   const struct ports *ports, uint32_t n_row_max);
 void exec_close(struct exec *x); /* NULL is fine */
 size_t exec_arena_bytes(const struct exec *x);
 
-/* logits: n_vocab floats of the token at pos, valid during the call. A code other than OK stops the step. */
+/* logits: n_vocab floats of the token at pos, valid during the call. A code other than OK stops
+ * the step. */
 typedef enum err exec_row_fn(void *ctx, uint32_t pos, const float *logits);
 
 struct step {
@@ -32,8 +34,8 @@ struct step {
     void *ctx;
 };
 
-/* Appends n_tok positions to the caches and the recurrent states. On an error they may hold part of them: the
- * session trims back to pos0. */
+/* Appends n_tok positions to the caches and the recurrent states. On an error they may hold part
+ * of them: the session trims back to pos0. */
 enum err exec_step(struct exec *x, const struct step *s);
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * graph.c: the builder: each call checks its shapes, appends one operation and returns its result.
  *
- * The first failure is kept in graph.err with its message; after it every call is a no-op that returns
- * GVAL_NONE, so that a family file needs no error paths and graph_finish() reports the cause, not the
- * consequences. Shapes that come from a file were checked by models/model.c before they reach a builder
- * call; the checks here catch a family that combines them wrongly.
+ * The first failure is kept in graph.err with its message; after it every call is a no-op that
+ * returns GVAL_NONE, so that a family file needs no error paths and graph_finish() reports the
+ * cause, not the consequences. Shapes that come from a file were checked by models/model.c before
+ * they reach a builder call; the checks here catch a family that combines them wrongly.
  */
 #include "graph/graph.h"
 
@@ -45,9 +45,11 @@ void g_fail(struct graph *g, enum err e)
 static void fail_shape(struct graph *g, const char *op, uint64_t found, uint64_t expected)
 {
     if (g->err) return;
-    g->err = err_set(ERR_INPUT, "layer %d: the sizes in the file do not fit together: %s has %llu columns, expected %llu",
-                     g->layer == GLAYER_NONE ? -1 : (int)g->layer, op, (unsigned long long)found,
-                     (unsigned long long)expected);
+    g->err = err_set(
+        ERR_INPUT,
+        "layer %d: the sizes in the file do not fit together: %s has %llu columns, expected %llu",
+        g->layer == GLAYER_NONE ? -1 : (int)g->layer, op, (unsigned long long)found,
+        (unsigned long long)expected);
 }
 
 /* Room for one more item in an array that doubles; NULL (and g->err) when memory is short. */
@@ -97,9 +99,10 @@ static struct gop *add_op(struct graph *g, enum gop_kind kind)
     return op;
 }
 
-/* The common case: one result of n columns from sources a and b. The result is made before the operation, because
- * both may move their arrays. */
-static struct gop *op_to(struct graph *g, enum gop_kind kind, struct gval a, struct gval b, uint32_t n)
+/* The common case: one result of n columns from sources a and b. The result is made before the
+ * operation, because both may move their arrays. */
+static struct gop *op_to(struct graph *g, enum gop_kind kind, struct gval a, struct gval b,
+                         uint32_t n)
 {
     const struct gval y = g_new(g, n);
     struct gop *op = add_op(g, kind);
@@ -136,15 +139,17 @@ struct gval g_embed(struct graph *g, const struct tensor *w, float scale)
     return op->dst[0];
 }
 
-void g_mul_many(struct graph *g, struct gval x, uint32_t n, const struct tensor *const *w, const float *const *bias,
-                struct gval *dst)
+void g_mul_many(struct graph *g, struct gval x, uint32_t n, const struct tensor *const *w,
+                const float *const *bias, struct gval *dst)
 {
     assert(n >= 1);
     assert(n <= GOP_OUT_MAX);
     for (uint32_t i = 0; i < n; i++) dst[i] = GVAL_NONE;
     for (uint32_t i = 0; i < n && !g->err; i++) {
-        if (w[i]->ne[0] != x.n) fail_shape(g, w[i]->name, w[i]->ne[0], x.n);
-        else dst[i] = g_new(g, (uint32_t)w[i]->ne[1]);
+        if (w[i]->ne[0] != x.n)
+            fail_shape(g, w[i]->name, w[i]->ne[0], x.n);
+        else
+            dst[i] = g_new(g, (uint32_t)w[i]->ne[1]);
     }
     struct gop *op = add_op(g, GOP_MUL);
     if (!op) return;
@@ -164,7 +169,8 @@ struct gval g_mul(struct graph *g, const struct tensor *w, struct gval x, const 
     return y;
 }
 
-struct gval g_mul_heads(struct graph *g, const struct tensor *w, struct gval x, uint32_t n_head, bool transposed)
+struct gval g_mul_heads(struct graph *g, const struct tensor *w, struct gval x, uint32_t n_head,
+                        bool transposed)
 {
     if (g->err) return GVAL_NONE;
     const uint64_t n_in = transposed ? w->ne[1] : w->ne[0];
@@ -181,8 +187,8 @@ struct gval g_mul_heads(struct graph *g, const struct tensor *w, struct gval x, 
     return op->dst[0];
 }
 
-static struct gval norm(struct graph *g, enum gop_kind kind, struct gval x, const float *w, const float *b, uint32_t dim,
-                        float eps, bool w_per_group)
+static struct gval norm(struct graph *g, enum gop_kind kind, struct gval x, const float *w,
+                        const float *b, uint32_t dim, float eps, bool w_per_group)
 {
     if (g->err) return GVAL_NONE;
     if (dim == 0 || x.n % dim != 0) {
@@ -199,12 +205,14 @@ static struct gval norm(struct graph *g, enum gop_kind kind, struct gval x, cons
     return op->dst[0];
 }
 
-struct gval g_rmsnorm(struct graph *g, struct gval x, const float *w, const float *b, uint32_t dim, float eps)
+struct gval g_rmsnorm(struct graph *g, struct gval x, const float *w, const float *b, uint32_t dim,
+                      float eps)
 {
     return norm(g, GOP_RMSNORM, x, w, b, dim, eps, false);
 }
 
-struct gval g_rmsnorm_groups(struct graph *g, struct gval x, const float *w, uint32_t dim, float eps)
+struct gval g_rmsnorm_groups(struct graph *g, struct gval x, const float *w, uint32_t dim,
+                             float eps)
 {
     return norm(g, GOP_RMSNORM, x, w, NULL, dim, eps, true);
 }
@@ -227,7 +235,8 @@ uint32_t g_rope_table(struct graph *g, uint32_t n_rot, const float *inv_freq, fl
             return i;
     }
     float *copy = mem_alloc(MEM_MODEL, bytes);
-    struct grope_table *t = copy ? grow(g, (void **)&g->rope, g->n_rope, &g->cap_rope, sizeof *t) : NULL;
+    struct grope_table *t =
+        copy ? grow(g, (void **)&g->rope, g->n_rope, &g->cap_rope, sizeof *t) : NULL;
     if (!t) {
         mem_free(copy);
         g_fail(g, ERR_MEMORY);
@@ -238,7 +247,8 @@ uint32_t g_rope_table(struct graph *g, uint32_t n_rot, const float *inv_freq, fl
     return g->n_rope++;
 }
 
-void g_rope(struct graph *g, struct gval x, uint32_t table, uint32_t head_dim, uint32_t at, enum grope_pair pair)
+void g_rope(struct graph *g, struct gval x, uint32_t table, uint32_t head_dim, uint32_t at,
+            enum grope_pair pair)
 {
     if (g->err) return;
     const uint32_t n_rot = g->rope[table].n_rot;
@@ -264,7 +274,8 @@ void g_kv(struct graph *g, struct gval k, struct gval v, const struct kv_shape *
     const uint64_t n_k = (uint64_t)shape->n_head_kv * shape->dim_k;
     const uint64_t n_v = (uint64_t)shape->n_head_kv * shape->dim_v;
     if (k.n != n_k) fail_shape(g, "the keys", k.n, n_k);
-    if (shape->v_in_k ? shape->dim_v > shape->dim_k : v.n != n_v) fail_shape(g, "the values", v.n, n_v);
+    if (shape->v_in_k ? shape->dim_v > shape->dim_k : v.n != n_v)
+        fail_shape(g, "the values", v.n, n_v);
     g->kv[g->layer] = *shape;
     struct gop *op = add_op(g, GOP_KV);
     if (!op) return;
@@ -277,11 +288,14 @@ struct gval g_attn(struct graph *g, struct gval q, const struct gattn *spec)
     if (g->err) return GVAL_NONE;
     assert(spec->kv_layer <= g->layer);
     const struct kv_shape *kv = &g->kv[spec->kv_layer];
-    if (q.n != (uint64_t)spec->n_head * spec->dim_k) fail_shape(g, "the queries", q.n, (uint64_t)spec->n_head * spec->dim_k);
-    if (kv->n_head_kv != spec->n_head_kv) fail_shape(g, "the cached keys", kv->n_head_kv, spec->n_head_kv);
+    if (q.n != (uint64_t)spec->n_head * spec->dim_k)
+        fail_shape(g, "the queries", q.n, (uint64_t)spec->n_head * spec->dim_k);
+    if (kv->n_head_kv != spec->n_head_kv)
+        fail_shape(g, "the cached keys", kv->n_head_kv, spec->n_head_kv);
     if (kv->dim_k != spec->dim_k) fail_shape(g, "a cached key", kv->dim_k, spec->dim_k);
     if (kv->dim_v != spec->dim_v) fail_shape(g, "a cached value", kv->dim_v, spec->dim_v);
-    if (spec->n_head_kv == 0 || spec->n_head % spec->n_head_kv) fail_shape(g, "the heads", spec->n_head, spec->n_head_kv);
+    if (spec->n_head_kv == 0 || spec->n_head % spec->n_head_kv)
+        fail_shape(g, "the heads", spec->n_head, spec->n_head_kv);
     const struct gval ml = g_new(g, 2 * spec->n_head);
     struct gop *op = op_to(g, GOP_ATTN, q, ml, spec->n_head * spec->dim_v);
     if (!op) return GVAL_NONE;
@@ -353,7 +367,8 @@ struct gval g_softcap(struct graph *g, struct gval x, float cap)
 }
 
 /* Checks that n_group pieces of n, step apart from column at, lie inside a row of n_col. */
-static bool pieces_fit(struct graph *g, uint32_t n_col, uint32_t n_group, uint32_t at, uint32_t step, uint32_t n)
+static bool pieces_fit(struct graph *g, uint32_t n_col, uint32_t n_group, uint32_t at,
+                       uint32_t step, uint32_t n)
 {
     const uint64_t end = n_group ? at + (uint64_t)(n_group - 1) * step + n : 0;
     if (end && end <= n_col && n) return true;
@@ -361,7 +376,8 @@ static bool pieces_fit(struct graph *g, uint32_t n_col, uint32_t n_group, uint32
     return false;
 }
 
-struct gval g_pick(struct graph *g, struct gval x, uint32_t n_group, uint32_t at, uint32_t src_step, uint32_t n)
+struct gval g_pick(struct graph *g, struct gval x, uint32_t n_group, uint32_t at, uint32_t src_step,
+                   uint32_t n)
 {
     if (g->err || !pieces_fit(g, x.n, n_group, at, src_step, n)) return GVAL_NONE;
     const struct gval from = {.buf = x.buf, .at = x.at + at, .n = x.n - at};
@@ -374,8 +390,8 @@ struct gval g_pick(struct graph *g, struct gval x, uint32_t n_group, uint32_t at
     return op->dst[0];
 }
 
-void g_place(struct graph *g, struct gval dst, struct gval x, uint32_t n_group, uint32_t at, uint32_t dst_step,
-             uint32_t n)
+void g_place(struct graph *g, struct gval dst, struct gval x, uint32_t n_group, uint32_t at,
+             uint32_t dst_step, uint32_t n)
 {
     if (g->err || !pieces_fit(g, dst.n, n_group, at, dst_step, n)) return;
     if (x.n != (uint64_t)n_group * n) fail_shape(g, "the placed parts", x.n, (uint64_t)n_group * n);
@@ -427,14 +443,17 @@ struct gval g_conv(struct graph *g, struct gval x, const struct gconv *spec)
     return result(op);
 }
 
-struct gval g_gdn(struct graph *g, struct gval q, struct gval k, struct gval v, struct gval beta_alpha,
-                  const struct ggdn *spec)
+struct gval g_gdn(struct graph *g, struct gval q, struct gval k, struct gval v,
+                  struct gval beta_alpha, const struct ggdn *spec)
 {
     if (g->err) return GVAL_NONE;
-    if (q.n != spec->n_head_k * spec->dim) fail_shape(g, "the delta net's queries", q.n, spec->n_head_k * spec->dim);
+    if (q.n != spec->n_head_k * spec->dim)
+        fail_shape(g, "the delta net's queries", q.n, spec->n_head_k * spec->dim);
     if (k.n != q.n) fail_shape(g, "the delta net's keys", k.n, q.n);
-    if (v.n != spec->n_head * spec->dim) fail_shape(g, "the delta net's values", v.n, spec->n_head * spec->dim);
-    if (beta_alpha.n != 2 * spec->n_head) fail_shape(g, "beta and alpha", beta_alpha.n, 2 * spec->n_head);
+    if (v.n != spec->n_head * spec->dim)
+        fail_shape(g, "the delta net's values", v.n, spec->n_head * spec->dim);
+    if (beta_alpha.n != 2 * spec->n_head)
+        fail_shape(g, "beta and alpha", beta_alpha.n, 2 * spec->n_head);
     struct gop *op = op_to(g, GOP_GDN, q, k, v.n);
     if (!op) return GVAL_NONE;
     op->src[2] = v;
@@ -447,8 +466,10 @@ struct gval g_ssm(struct graph *g, struct gval x, struct gval b, struct gval c, 
                   const struct gssm *spec)
 {
     if (g->err) return GVAL_NONE;
-    if (x.n != spec->n_head * spec->dim) fail_shape(g, "the SSM's input", x.n, spec->n_head * spec->dim);
-    if (b.n != spec->n_group * spec->n_state) fail_shape(g, "the SSM's B", b.n, spec->n_group * spec->n_state);
+    if (x.n != spec->n_head * spec->dim)
+        fail_shape(g, "the SSM's input", x.n, spec->n_head * spec->dim);
+    if (b.n != spec->n_group * spec->n_state)
+        fail_shape(g, "the SSM's B", b.n, spec->n_group * spec->n_state);
     if (c.n != b.n) fail_shape(g, "the SSM's C", c.n, b.n);
     if (dt.n != spec->n_head) fail_shape(g, "the SSM's dt", dt.n, spec->n_head);
     struct gop *op = op_to(g, GOP_SSM, x, b, x.n);

@@ -1,12 +1,14 @@
 /*
  * plan.c: gives every buffer a place in one arena, by lifetime.
  *
- * A buffer lives from the first to the last operation that touches it; two buffers may share memory when their
- * lives do not overlap. First fit over the buffers in the order of their birth: for the repetitive lists of a
- * decoder this reuses the same few places in every layer. Offsets count floats per row, so a buffer's address is
- * arena + offset * rows, and the same plan serves every batch size.
+ * A buffer lives from the first to the last operation that touches it; two buffers may share memory
+ * when their lives do not overlap. First fit over the buffers in the order of their birth: for the
+ * repetitive lists of a decoder this reuses the same few places in every layer. Offsets count
+ * floats per row, so a buffer's address is arena + offset * rows, and the same plan serves every
+ * batch size.
  *
- * Buffers born at or after GOP_OUT_ROWS have their own region, because they hold few rows (logits are wide).
+ * Buffers born at or after GOP_OUT_ROWS have their own region, because they hold few rows (logits
+ * are wide).
  */
 #include "graph/graph.h"
 
@@ -57,7 +59,9 @@ static size_t first_fit(const struct graph *g, uint32_t i_buf)
         moved = false;
         for (uint32_t i = 0; i < i_buf; i++) {
             const struct gbuf *o = &g->buf[i];
-            if (o->n_out_rows != b->n_out_rows || o->last_op < b->first_op || o->first_op > b->last_op) continue;
+            if (o->n_out_rows != b->n_out_rows || o->last_op < b->first_op ||
+                o->first_op > b->last_op)
+                continue;
             if (at >= o->offset + gbuf_stride(o) || o->offset >= at + size) continue;
             at = o->offset + gbuf_stride(o);
             moved = true;

@@ -1,18 +1,19 @@
 /*
  * ports.h: all that a graph needs from outside: experts, keys and values, recurrent state, peers.
  *
- * The executor calls these tables and never knows whether an expert came from RAM, disk or a peer. offload/
- * and net/ implement them; engine.c plugs them in; a test plugs in one that is slow, short or failing.
+ * The executor calls these tables and never knows whether an expert came from RAM, disk or a peer.
+ * offload/ and net/ implement them; engine.c plugs them in; a test plugs in one that is slow, short
+ * or failing.
  *
- *            ownership                                    threads                          failure
- * expert_src views are borrowed from next to release;     request, next, release,          a read error is a code from
- *            the caller holds at most EXPERT_VIEWS_MAX,   set_close from the executor;     next, never zeros
- *            a source must make progress with room        hint from any thread
- *            for one expert
- * kv_src     spans are borrowed until the following       one writer and its readers per   append fails, what was there
- *            next or done; append keeps nothing           (seq, layer) in turn             stays usable
- * state_src  state is borrowed until the step ends        the executor                     get and save fail, nothing moves
- * comm       buffers stay the caller's                    one thread drives the order      a lost peer fails the operation
+ * expert_src  Views are borrowed from next to release; the caller holds at most EXPERT_VIEWS_MAX,
+ *             and a source makes progress with room for one expert. request, next, release and
+ *             set_close come from the executor, hint from any thread. A read error is a code from
+ *             next, never zeros.
+ * kv_src      Spans are borrowed until the following next or done; append keeps nothing. One writer
+ *             and its readers per (seq, layer) in turn. If append fails, what was there stays.
+ * state_src   The state is borrowed until the step ends. Executor only. If save fails, nothing
+ * moves. comm        Buffers stay the caller's. One thread drives the order. A lost peer fails the
+ *             operation; the engine stays alive.
  */
 #ifndef GRAPH_PORTS_H
 #define GRAPH_PORTS_H
@@ -26,18 +27,20 @@
 
 /* ---- experts --------------------------------------------------------------------------------- */
 
-#define EXPERT_VIEWS_MAX 64 /* views held at once: the most experts of one token (EXPERTS_USED_MAX) */
+#define EXPERT_VIEWS_MAX                                                                           \
+    64 /* views held at once: the most experts of one token (EXPERTS_USED_MAX) */
 
 struct expert_want {
     uint16_t expert;
     uint8_t width; /* bits, exact: never fewer, never more; 0 = the width the file has */
 };
 
-struct expert_view {               /* one expert, ready to multiply */
-    uint32_t slot;                 /* index into want[]: the caller's row for this expert */
+struct expert_view { /* one expert, ready to multiply */
+    uint32_t slot;   /* index into want[]: the caller's row for this expert */
     uint8_t width;
-    const void *gate, *up, *down;  /* rows of the layer's types, row strides of the layer's tensors */
-    void *pin;                     /* private to the source */
+    const void *gate, *up,
+        *down; /* rows of the layer's types, row strides of the layer's tensors */
+    void *pin; /* private to the source */
 };
 
 struct expert_set; /* one request in flight; owned by the source until set_close */
@@ -47,8 +50,8 @@ struct expert_src {
     /* Queue a layer's experts. Copies want[]; never blocks on I/O. */
     enum err (*request)(void *self, uint32_t layer, const struct expert_want *want, uint32_t n_want,
                         struct expert_set **set);
-    /* Next expert that is complete, in any order. wait: block until one is; otherwise ERR_AGAIN when none is
-     * ready, so that the caller can work on those it holds. ERR_END after the last. */
+    /* Next expert that is complete, in any order. wait: block until one is; otherwise ERR_AGAIN
+     * when none is ready, so that the caller can work on those it holds. ERR_END after the last. */
     enum err (*next)(struct expert_set *set, bool wait, struct expert_view *view);
     void (*release)(struct expert_set *set, struct expert_view *view);
     void (*set_close)(struct expert_set *set); /* also cancels what has not arrived */
@@ -61,13 +64,13 @@ struct expert_src {
 struct kv_shape {       /* of one layer */
     uint32_t n_head_kv; /* 0: the layer has no keys (recurrent, or it shares another layer's) */
     uint32_t dim_k, dim_v;
-    bool v_in_k;        /* MLA: the values are the first dim_v of each key row; append gets v == NULL */
+    bool v_in_k; /* MLA: the values are the first dim_v of each key row; append gets v == NULL */
 };
 
-struct kv_span {                /* consecutive positions of one layer; only the last span is short of KV_SPAN */
-    uint32_t pos0, n_pos;       /* pos0 is a multiple of KV_SPAN */
-    const void *k, *v;          /* (n_pos, n_head_kv, dim_k) and (.., dim_v) in the source's types */
-    size_t k_stride, v_stride;  /* bytes between positions */
+struct kv_span { /* consecutive positions of one layer; only the last span is short of KV_SPAN */
+    uint32_t pos0, n_pos;      /* pos0 is a multiple of KV_SPAN */
+    const void *k, *v;         /* (n_pos, n_head_kv, dim_k) and (.., dim_v) in the source's types */
+    size_t k_stride, v_stride; /* bytes between positions */
 };
 
 struct kv_iter { /* caller's storage, source's contents */
@@ -80,8 +83,8 @@ struct kv_src {
     void *self;
     enum dtype type_k, type_v; /* DT_F16 or DT_F32 */
     /* k: (n_pos, n_head_kv * dim_k) floats, k_stride floats between positions; v likewise */
-    enum err (*append)(void *self, uint32_t seq, uint32_t layer, uint32_t pos0, uint32_t n_pos, const float *k,
-                       size_t k_stride, const float *v, size_t v_stride);
+    enum err (*append)(void *self, uint32_t seq, uint32_t layer, uint32_t pos0, uint32_t n_pos,
+                       const float *k, size_t k_stride, const float *v, size_t v_stride);
     /* Spans that cover [pos_begin, pos_end), rising; the first starts at or before pos_begin. */
     enum err (*iter)(void *self, uint32_t seq, uint32_t layer, uint32_t pos_begin, uint32_t pos_end,
                      struct kv_iter *it);
@@ -95,8 +98,9 @@ struct kv_src {
 struct state_src { /* fixed size per (seq, layer); cannot be trimmed like KV. Zero at position 0 */
     void *self;
     enum err (*get)(void *self, uint32_t seq, uint32_t layer, float **state);
-    enum err (*save)(void *self, uint32_t seq, uint32_t pos);                       /* checkpoint at a position */
-    enum err (*restore)(void *self, uint32_t seq, uint32_t pos, uint32_t *pos_got); /* nearest at or before pos */
+    enum err (*save)(void *self, uint32_t seq, uint32_t pos); /* checkpoint at a position */
+    enum err (*restore)(void *self, uint32_t seq, uint32_t pos,
+                        uint32_t *pos_got); /* nearest at or before pos */
 };
 
 /* ---- peers ----------------------------------------------------------------------------------- */
@@ -105,8 +109,10 @@ struct comm {
     void *self;
     uint32_t rank, n_rank; /* n_rank == 1: nothing is called */
     /* `step` and `op` name the operation; a frame that names another one ends the run. */
-    enum err (*all_reduce)(void *self, uint64_t step, uint32_t op, float *x, size_t n); /* sum, in place */
-    enum err (*broadcast)(void *self, uint64_t step, uint32_t op, void *buf, size_t n_bytes); /* from rank 0 */
+    enum err (*all_reduce)(void *self, uint64_t step, uint32_t op, float *x,
+                           size_t n); /* sum, in place */
+    enum err (*broadcast)(void *self, uint64_t step, uint32_t op, void *buf,
+                          size_t n_bytes);       /* from rank 0 */
     enum err (*abort)(void *self, enum err why); /* wakes every blocked call, here and at peers */
 };
 

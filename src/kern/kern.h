@@ -1,21 +1,22 @@
 /*
- * kern.h: the compute kernels as one table of function pointers. Prototypes once, the reference first
- * (kern_ref.c), then one hook per instruction-set family replaces what it does better.
+ * kern.h: the compute kernels as one table of function pointers. Prototypes once, the reference
+ * first (kern_ref.c), then one hook per instruction-set family replaces what it does better.
  *
  *     struct kern k;
  *     kern_init(&k, cpu_detect() & mask);
  *     k.mul[DT_Q4_K](&(struct kern_mul){.w = ..., ...});
  *
  * Contract
- *  - Kernels are pure, single-threaded and never fail; arguments are valid by assertion of the caller.
- *  - Pointers may have any alignment that their type allows, weights any alignment at all; activations and
- *    scratch are 64-byte aligned at row starts.
+ *  - Kernels are pure, single-threaded and never fail; arguments are valid by assertion of the
+ *    caller.
+ *  - Pointers may have any alignment that their type allows, weights any alignment at all;
+ *    activations and scratch are 64-byte aligned at row starts.
  *  - n == 0 is a no-op. Nothing is written outside the stated outputs.
- *  - Order of sums: an output element depends on its own row and column alone. mul computes y[c][r] with the
- *    same operations in the same order whatever n_row, n_col, and the position of r and c in the call: one
- *    column or a thousand give the same bits. The same holds for every other kernel per row. Between
- *    instruction-set levels results agree within the tolerances that tests/kern states; the integer sum of
- *    a block is exact at each level.
+ *  - Order of sums: an output element depends on its own row and column alone. mul computes
+ *    y[c][r] with the same operations in the same order whatever n_row, n_col, and the position
+ *    of r and c in the call: one column or a thousand give the same bits. The same holds for
+ *    every other kernel per row. Between instruction-set levels results agree within the
+ *    tolerances that tests/kern states; the integer sum of a block is exact at each level.
  *  - No NaN trapping: NaN and infinity pass through as IEEE says; no input crashes a kernel.
  */
 #ifndef KERN_KERN_H
@@ -27,22 +28,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum kern_act { ACT_SILU, ACT_GELU /* tanh form */, ACT_RELU, ACT_RELU2, ACT_SIGMOID, ACT_SOFTPLUS, ACT_SWIGLU_OAI, ACT_COUNT };
+enum kern_act {
+    ACT_SILU,
+    ACT_GELU /* tanh form */,
+    ACT_RELU,
+    ACT_RELU2,
+    ACT_SIGMOID,
+    ACT_SOFTPLUS,
+    ACT_SWIGLU_OAI,
+    ACT_COUNT
+};
 
 /* What a weight type wants its activations to be. */
 enum kern_x { KX_F32, KX_Q8 /* quant/block.h: act_q8 */ };
 
-struct kern_mul {             /* y[c * y_stride + r] = sum over k of w[r][k] * x[c][k] */
-    const void *w;            /* n_row rows of the kernel's type, w_stride bytes apart */
+struct kern_mul {  /* y[c * y_stride + r] = sum over k of w[r][k] * x[c][k] */
+    const void *w; /* n_row rows of the kernel's type, w_stride bytes apart */
     size_t w_stride;
     size_t n_row;
-    const void *x;            /* n_col rows of k items, x_stride bytes apart: floats (KX_F32) or act_q8 (KX_Q8) */
+    const void
+        *x; /* n_col rows of k items, x_stride bytes apart: floats (KX_F32) or act_q8 (KX_Q8) */
     size_t x_stride;
     size_t n_col;
-    size_t k;                 /* items; a multiple of the type's block */
+    size_t k; /* items; a multiple of the type's block */
     float *y;
-    size_t y_stride;          /* floats */
-    void *scratch;            /* kern_scratch_bytes(k), this thread's own */
+    size_t y_stride; /* floats */
+    void *scratch;   /* kern_scratch_bytes(k), this thread's own */
 };
 
 struct kern {
@@ -56,34 +67,39 @@ struct kern {
     void (*quant_q8)(const float *x, size_t k, void *row); /* one act_q8 row, padding included */
 
     /* ---- attention over one span of keys; see graph/ports.h for kv spans */
-    /* out[c * out_stride + d] += sum over p < n_pos, rising, of prob[c * prob_stride + p] * v[p][d]; v of type DT_F32
-     * or DT_F16 (others NULL), v_stride bytes between positions */
-    void (*add_pv[DT_COUNT])(const void *v, size_t v_stride, size_t n_pos, size_t n_dim, const float *prob,
-                             size_t prob_stride, size_t n_col, float *out, size_t out_stride);
-    /* x[i] = exp(x[i] - max) for i < n; returns their sum in a fixed order. -INFINITY gives exactly 0 */
+    /* out[c * out_stride + d] += sum over p < n_pos, rising, of prob[c * prob_stride + p] *
+     * v[p][d]; v of type DT_F32 or DT_F16 (others NULL), v_stride bytes between positions */
+    void (*add_pv[DT_COUNT])(const void *v, size_t v_stride, size_t n_pos, size_t n_dim,
+                             const float *prob, size_t prob_stride, size_t n_col, float *out,
+                             size_t out_stride);
+    /* x[i] = exp(x[i] - max) for i < n; returns their sum in a fixed order. -INFINITY gives
+     * exactly 0 */
     float (*exp_sum)(float *x, size_t n, float max);
     float (*max)(const float *x, size_t n); /* -INFINITY for n == 0 */
 
     /* ---- elementwise and reductions on rows of n floats */
     float (*dot)(const float *a, const float *b, size_t n);
     float (*sum_sq)(const float *x, size_t n);
-    void (*act[ACT_COUNT])(const float *x, float *y, size_t n);                    /* y may be x. SWIGLU_OAI: NULL */
-    void (*glu[ACT_COUNT])(const float *gate, const float *up, float *y, size_t n); /* y = act(gate) * up; may alias */
+    void (*act[ACT_COUNT])(const float *x, float *y, size_t n); /* y may be x. SWIGLU_OAI: NULL */
+    void (*glu[ACT_COUNT])(const float *gate, const float *up, float *y,
+                           size_t n); /* y = act(gate) * up; may alias */
     void (*add)(const float *a, const float *b, float *y, size_t n);
     void (*mul_f)(const float *a, const float *b, float *y, size_t n);
     void (*scale)(const float *x, float s, float *y, size_t n);
-    void (*add_scaled)(float *y, const float *x, float s, size_t n);               /* y += s * x */
-    void (*softcap)(const float *x, float cap, float *y, size_t n);                /* cap * tanh(x / cap) */
-    void (*f32_to_f16)(const float *x, void *y, size_t n);                         /* round to nearest even */
+    void (*add_scaled)(float *y, const float *x, float s, size_t n); /* y += s * x */
+    void (*softcap)(const float *x, float cap, float *y, size_t n);  /* cap * tanh(x / cap) */
+    void (*f32_to_f16)(const float *x, void *y, size_t n);           /* round to nearest even */
 
     /* ---- one step of a recurrence for one head; state is updated in place */
-    /* gated delta net (Yang et al. 2024, "Gated Delta Networks"): M is (n_key, n_val), row = one key;
-     * M *= decay; d = beta * (v - k^T M); M += k d^T; out = scale * q^T M. tmp: n_val floats */
-    void (*gdn_step)(float *m, const float *q, const float *k, const float *v, float decay, float beta, float scale,
-                     size_t n_key, size_t n_val, float *out, float *tmp);
-    /* mamba2 (Dao & Gu 2024): h is (n_chan, n_state); h = h * decay + (dt * x[c]) * b^T; out[c] = h[c] . cc + skip * x[c] */
-    void (*ssm_step)(float *h, const float *x, const float *b, const float *cc, float decay, float dt, float skip,
-                     size_t n_chan, size_t n_state, float *out);
+    /* gated delta net (Yang et al. 2024, "Gated Delta Networks"): M is (n_key, n_val), row = one
+     * key; M *= decay; d = beta * (v - k^T M); M += k d^T; out = scale * q^T M. tmp: n_val
+     * floats */
+    void (*gdn_step)(float *m, const float *q, const float *k, const float *v, float decay,
+                     float beta, float scale, size_t n_key, size_t n_val, float *out, float *tmp);
+    /* mamba2 (Dao & Gu 2024): h is (n_chan, n_state); h = h * decay + (dt * x[c]) * b^T; out[c]
+     * = h[c] . cc + skip * x[c] */
+    void (*ssm_step)(float *h, const float *x, const float *b, const float *cc, float decay,
+                     float dt, float skip, size_t n_chan, size_t n_state, float *out);
 };
 
 /* Fill with the reference kernels, then let the hooks replace them up to the given flags. */

@@ -63,6 +63,7 @@ void kern_fill_ref(struct kern *k);
 /* ---- levels: each replaces what it does better, on a CPU that has it ---------------------------- */
 
 void kern_fill_avx2(struct kern *k);
+void kern_fill_avx512(struct kern *k);
 void kern_fill_vnni(struct kern *k);
 
 #endif

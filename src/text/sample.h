@@ -1,10 +1,10 @@
 /*
  * sample.h: from logits to the next token: temperature, top-k, top-p, min-p, seed.
  *
- * The chain, in llama.cpp's order: top-k, top-p, min-p, temperature, draw. temperature 0 is greedy: the highest
- * logit, ties to the lowest id. The same logits, options and seed give the same token everywhere: sorting is by
- * (logit, id), probabilities are summed in double in that order, the generator is xoshiro256** (Blackman & Vigna
- * 2018) seeded by splitmix64.
+ * The chain, in llama.cpp's order: top-k, top-p, min-p, temperature, draw. temperature 0 is greedy:
+ * the highest logit, ties to the lowest id. The same logits, options and seed give the same token
+ * everywhere: sorting is by (logit, id), probabilities are summed in double in that order, the
+ * generator is xoshiro256** (Blackman & Vigna 2018) seeded by splitmix64.
  */
 #ifndef TEXT_SAMPLE_H
 #define TEXT_SAMPLE_H
@@ -14,10 +14,10 @@
 #include <stdint.h>
 
 struct sample_opts {
-    float temp;      /* >= 0; 0 = greedy */
-    uint32_t top_k;  /* 0 = all */
-    float top_p;     /* (0, 1]; 1 = off */
-    float min_p;     /* [0, 1); 0 = off */
+    float temp;     /* >= 0; 0 = greedy */
+    uint32_t top_k; /* 0 = all */
+    float top_p;    /* (0, 1]; 1 = off */
+    float min_p;    /* [0, 1); 0 = off */
     uint64_t seed;
 };
 

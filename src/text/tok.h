@@ -8,9 +8,9 @@
  *     struct tok_stream st = {0};
  *     n_out = tok_stream_put(t, &st, id, buf, sizeof buf);   // whole UTF-8 characters only
  *
- * Kinds (tokenizer.ggml.model): "llama" is SPM (sentencepiece BPE by score, with byte fallback), "gpt2" is
- * byte-level BPE with the pre-tokeniser that tokenizer.ggml.pre names. Both encode in O(n log n).
- * Threads: a struct tok is immutable after tok_open; any number of threads may use it.
+ * Kinds (tokenizer.ggml.model): "llama" is SPM (sentencepiece BPE by score, with byte fallback),
+ * "gpt2" is byte-level BPE with the pre-tokeniser that tokenizer.ggml.pre names. Both encode in O(n
+ * log n). Threads: a struct tok is immutable after tok_open; any number of threads may use it.
  */
 #ifndef TEXT_TOK_H
 #define TEXT_TOK_H
@@ -27,42 +27,53 @@ struct tok;
 #define TOK_NONE UINT32_MAX /* no such special token */
 
 enum tok_flags {
-    TOK_BOS = 1u << 0,     /* put BOS (and EOS) where the vocabulary asks for it; never doubled */
-    TOK_SPECIAL = 1u << 1, /* control tokens written in the text are parsed; otherwise they are plain text */
+    TOK_BOS = 1u << 0, /* put BOS (and EOS) where the vocabulary asks for it; never doubled */
+    TOK_SPECIAL =
+        1u << 1, /* control tokens written in the text are parsed; otherwise they are plain text */
 };
 
-/* pre: NULL for what the file says (absent: llama.cpp's default), or the name that --pre gave. ERR_INPUT for an
- * unknown kind or pre-tokeniser, and for every inconsistency of the token tables, naming the key. */
+/* pre: NULL for what the file says (absent: llama.cpp's default), or the name that --pre gave.
+ * ERR_INPUT for an unknown kind or pre-tokeniser, and for every inconsistency of the token
+ * tables, naming the key. */
 enum err tok_open(struct tok **t, const struct gguf *g, const char *pre);
 void tok_close(struct tok *t); /* NULL is fine */
 
-/* *ids from mem_alloc(MEM_TOK); n_bytes up to PROMPT_BYTES_MAX, any bytes (invalid UTF-8 and NUL included). */
-enum err tok_encode(const struct tok *t, const char *text, size_t n_bytes, unsigned flags, uint32_t **ids, size_t *n);
+/* *ids from mem_alloc(MEM_TOK); n_bytes up to PROMPT_BYTES_MAX, any bytes (invalid UTF-8 and NUL
+ * included). */
+enum err tok_encode(const struct tok *t, const char *text, size_t n_bytes, unsigned flags,
+                    uint32_t **ids, size_t *n);
 
 uint32_t tok_n_vocab(const struct tok *t);
 uint32_t tok_bos(const struct tok *t); /* TOK_NONE when there is none */
 uint32_t tok_eos(const struct tok *t);
 bool tok_add_bos(const struct tok *t);
-bool tok_is_eog(const struct tok *t, uint32_t id);     /* end of generation: eos, eot, <|im_end|>, ... */
+bool tok_is_eog(const struct tok *t,
+                uint32_t id); /* end of generation: eos, eot, <|im_end|>, ... */
 bool tok_is_control(const struct tok *t, uint32_t id); /* type CONTROL, or end of generation */
 
-/* The bytes of one token as they stand in a text: SPM's U+2581 becomes a space, byte tokens their byte, byte-level
- * BPE is undone. Control tokens give their text when `special`, nothing otherwise. Writes at most n bytes and
- * returns the full length, like snprintf. id < tok_n_vocab. */
+/* The bytes of one token as they stand in a text: SPM's U+2581 becomes a space, byte tokens
+ * their byte, byte-level BPE is undone. Control tokens give their text when `special`, nothing
+ * otherwise. Writes at most n bytes and returns the full length, like snprintf. id <
+ * tok_n_vocab. */
 size_t tok_piece(const struct tok *t, uint32_t id, bool special, char *buf, size_t n);
 
-/* ids back to bytes: what tok_encode(text, no flags) gave becomes text again, byte for byte (the space that an SPM
- * vocabulary adds in front is removed). *text from mem_alloc(MEM_TOK). An id out of range is ERR_INPUT. */
-enum err tok_decode(const struct tok *t, const uint32_t *ids, size_t n, char **text, size_t *n_bytes);
+/* ids back to bytes: what tok_encode(text, no flags) gave becomes text again, byte for byte (the
+ * space that an SPM vocabulary adds in front is removed). *text from mem_alloc(MEM_TOK). An id
+ * out of range is ERR_INPUT. */
+enum err tok_decode(const struct tok *t, const uint32_t *ids, size_t n, char **text,
+                    size_t *n_bytes);
 
-/* Streaming: holds back the bytes of an incomplete UTF-8 character until it is complete or proves invalid. */
+/* Streaming: holds back the bytes of an incomplete UTF-8 character until it is complete or
+ * proves invalid. */
 struct tok_stream {
     char held[4];
     uint32_t n_held;
     bool special; /* print control tokens as text */
 };
-#define TOK_STREAM_BYTES_MAX 65540 /* TOKEN_BYTES_MAX + held, rounded up: a buffer that always suffices */
+#define TOK_STREAM_BYTES_MAX                                                                       \
+    65540 /* TOKEN_BYTES_MAX + held, rounded up: a buffer that always suffices */
 size_t tok_stream_put(const struct tok *t, struct tok_stream *st, uint32_t id, char *buf, size_t n);
-size_t tok_stream_end(struct tok_stream *st, char *buf, size_t n); /* what is still held, as it is */
+size_t tok_stream_end(struct tok_stream *st, char *buf,
+                      size_t n); /* what is still held, as it is */
 
 #endif

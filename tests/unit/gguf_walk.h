@@ -7,7 +7,6 @@
 #ifndef TESTS_GGUF_WALK_H
 #define TESTS_GGUF_WALK_H
 
-#include "base/limits.h"
 #include "gguf/gguf.h"
 
 #include <math.h>

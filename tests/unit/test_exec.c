@@ -1,7 +1,7 @@
 /*
- * test_exec.c: the executor against fake ports and a fake backend: experts that arrive late and out of order, fail, or
- * come one at a time; the pairs of a step sorted by expert; logits row by row; errors that stop a step and leave
- * nothing open.
+ * test_exec.c: the executor against fake ports and a fake backend: experts that arrive late and out
+ * of order, fail, or come one at a time; the pairs of a step sorted by expert; logits row by row;
+ * errors that stop a step and leave nothing open.
  */
 #include "base/err.h"
 #include "base/mem.h"
@@ -23,17 +23,18 @@ static const float weights[N_EMBD * N_VOCAB];
 struct expert_set {
     struct expert_want want[N_EXPERT];
     uint32_t n_want, n_given, n_open;
-    uint32_t n_ready;   /* given without waiting after each wait */
-    uint32_t n_left;    /* of those */
+    uint32_t n_ready; /* given without waiting after each wait */
+    uint32_t n_left;  /* of those */
     int reverse;
-    uint32_t fail_at;   /* the n-th next() fails; 0 = never */
+    uint32_t fail_at; /* the n-th next() fails; 0 = never */
     uint32_t n_next;
     int closed;
 };
 
 static struct expert_set source;
 
-static enum err src_request(void *self, uint32_t layer, const struct expert_want *want, uint32_t n, struct expert_set **set)
+static enum err src_request(void *self, uint32_t layer, const struct expert_want *want, uint32_t n,
+                            struct expert_set **set)
 {
     (void)layer;
     struct expert_set *s = self;
@@ -87,13 +88,15 @@ static enum err be_run(void *self, const struct gop *op, const struct op_io *io)
     for (uint32_t r = 0; r < io->n_row; r++) {
         float *y = io->dst[0] + r * io->dst_stride[0];
         if (op->kind == GOP_EMBED) y[0] = (float)io->token[r];
-        if (op->kind == GOP_MUL) y[0] = io->src[0][r * io->src_stride[0]]; /* router and head pass column 0 on */
+        if (op->kind == GOP_MUL)
+            y[0] = io->src[0][r * io->src_stride[0]]; /* router and head pass column 0 on */
     }
     return OK;
 }
 
 /* Token t chooses experts t % N and (t + 2) % N. */
-static enum err be_route(void *self, const struct gop *op, const struct op_io *io, uint32_t *id, float *weight)
+static enum err be_route(void *self, const struct gop *op, const struct op_io *io, uint32_t *id,
+                         float *weight)
 {
     (void)self, (void)op;
     for (uint32_t t = 0; t < io->n_row; t++) {
@@ -106,7 +109,8 @@ static enum err be_route(void *self, const struct gop *op, const struct op_io *i
     return OK;
 }
 
-static enum err be_begin(void *self, const struct gop *op, const struct op_io *io, const struct moe_rows *rows)
+static enum err be_begin(void *self, const struct gop *op, const struct op_io *io,
+                         const struct moe_rows *rows)
 {
     (void)self, (void)op, (void)io;
     for (uint32_t i = 1; i < rows->n_want; i++) assert_true(rows->expert[i] > rows->expert[i - 1]);
@@ -114,24 +118,28 @@ static enum err be_begin(void *self, const struct gop *op, const struct op_io *i
     return OK;
 }
 
-static enum err be_experts(void *self, const struct gop *op, const struct op_io *io, const struct moe_rows *rows,
-                           const struct expert_view *view, uint32_t n_view)
+static enum err be_experts(void *self, const struct gop *op, const struct op_io *io,
+                           const struct moe_rows *rows, const struct expert_view *view,
+                           uint32_t n_view)
 {
     (void)self, (void)op;
     n_calls++;
     if (n_view > views_max) views_max = n_view;
     for (uint32_t i = 0; i < n_view; i++) {
         const uint32_t slot = view[i].slot;
-        assert_true(rows->first[slot] < rows->first[slot + 1]); /* nobody asked for an expert without rows */
+        assert_true(rows->first[slot] <
+                    rows->first[slot + 1]); /* nobody asked for an expert without rows */
         for (uint32_t at = rows->first[slot]; at < rows->first[slot + 1]; at++) {
             const uint32_t t = rows->token[at];
-            io->y[at * N_EMBD] = 100.0f * (float)rows->expert[slot] + io->src[0][t * io->src_stride[0]];
+            io->y[at * N_EMBD] =
+                100.0f * (float)rows->expert[slot] + io->src[0][t * io->src_stride[0]];
         }
     }
     return experts_result;
 }
 
-static enum err be_end(void *self, const struct gop *op, const struct op_io *io, const struct moe_rows *rows)
+static enum err be_end(void *self, const struct gop *op, const struct op_io *io,
+                       const struct moe_rows *rows)
 {
     (void)self, (void)op;
     for (uint32_t t = 0; t < io->n_row; t++) {
@@ -149,13 +157,23 @@ static enum err be_end(void *self, const struct gop *op, const struct op_io *io,
 
 static struct graph *graph;
 static struct ports ports;
-static const struct backend backend = {.name = "fake", .reserve = be_reserve, .run = be_run, .moe_route = be_route,
-                                       .moe_begin = be_begin, .moe_experts = be_experts, .moe_end = be_end};
+static const struct backend backend = {.name = "fake",
+                                       .reserve = be_reserve,
+                                       .run = be_run,
+                                       .moe_route = be_route,
+                                       .moe_begin = be_begin,
+                                       .moe_experts = be_experts,
+                                       .moe_end = be_end};
 
 static struct tensor matrix(uint64_t n_in, uint64_t n_out, uint64_t n_plane)
 {
-    return (struct tensor){.name = "w", .data = weights, .type = DT_F32, .n_dims = 3, .ne = {n_in, n_out, n_plane, 1},
-                           .row_bytes = n_in * 4, .plane_bytes = n_in * n_out * 4};
+    return (struct tensor){.name = "w",
+                           .data = weights,
+                           .type = DT_F32,
+                           .n_dims = 3,
+                           .ne = {n_in, n_out, n_plane, 1},
+                           .row_bytes = n_in * 4,
+                           .plane_bytes = n_in * n_out * 4};
 }
 
 static int setup(void **state)
@@ -168,8 +186,11 @@ static int setup(void **state)
     struct gval x = g_embed(graph, &embed, 1.0f);
     x = g_moe(graph, x, g_mul(graph, &router, x, NULL), &moe);
     x = g_out_rows(graph, x);
-    ports.experts = (struct expert_src){.self = &source, .request = src_request, .next = src_next,
-                                        .release = src_release, .set_close = src_close};
+    ports.experts = (struct expert_src){.self = &source,
+                                        .request = src_request,
+                                        .next = src_next,
+                                        .release = src_release,
+                                        .set_close = src_close};
     ports.comm.n_rank = 1;
     return graph_finish(graph, g_mul(graph, &embed, x, NULL)) ? -1 : 0;
 }
@@ -202,7 +223,11 @@ static enum err run(struct seen *seen, uint32_t out_from)
     for (uint32_t i = 0; i < N_ROW; i++) token[i] = i * 7 % N_VOCAB;
     struct exec *x;
     assert_int_equal(exec_open(&x, graph, &backend, &ports, N_ROW), OK);
-    const struct step step = {.token = token, .n_tok = N_ROW, .pos0 = 300, .out_from = out_from, .on_row = on_row,
+    const struct step step = {.token = token,
+                              .n_tok = N_ROW,
+                              .pos0 = 300,
+                              .out_from = out_from,
+                              .on_row = on_row,
                               .ctx = seen};
     n_calls = views_max = 0;
     const enum err e = exec_step(x, &step);
@@ -213,7 +238,8 @@ static enum err run(struct seen *seen, uint32_t out_from)
 static float expected(uint32_t row)
 {
     const uint32_t token = row * 7 % N_VOCAB;
-    return 0.75f * (float)(100 * (token % N_EXPERT) + token) + 0.25f * (float)(100 * ((token + 2) % N_EXPERT) + token);
+    return 0.75f * (float)(100 * (token % N_EXPERT) + token) +
+           0.25f * (float)(100 * ((token + 2) % N_EXPERT) + token);
 }
 
 static void check_rows(const struct seen *s, uint32_t out_from)
@@ -313,8 +339,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arrival_order), cmocka_unit_test(test_only_wanted_rows),
-        cmocka_unit_test(test_source_fails),  cmocka_unit_test(test_backend_fails),
+        cmocka_unit_test(test_arrival_order),      cmocka_unit_test(test_only_wanted_rows),
+        cmocka_unit_test(test_source_fails),       cmocka_unit_test(test_backend_fails),
         cmocka_unit_test(test_row_callback_stops), cmocka_unit_test(test_no_memory),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -204,6 +204,26 @@ static void test_arrays(void **state)
     assert_null(kv);
 }
 
+/* Somebody writes into the file after it was checked. */
+static void test_array_that_changed(void **state)
+{
+    (void)state;
+    const struct gguf_kv *kv = gguf_find(g, "test.arr_str");
+    uint8_t *length = seed_after(&seed, "test.arr_str") + 16;
+    static const uint64_t lies[] = {UINT64_MAX, UINT64_MAX - 7, 29, 28, 27, 1000};
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        poke(length, lies[i], 8);
+        uint64_t pos = 0;
+        for (int k = 0; k < 3; k++) {
+            const struct gguf_str s = gguf_arr_str_next(kv, &pos);
+            assert_true(pos <= kv->n_bytes);
+            assert_true(s.n <= kv->n_bytes);
+            assert_true(s.n == 0 || (const uint8_t *)s.s + s.n <= kv->data + kv->n_bytes);
+        }
+    }
+    poke(length, 1, 8);
+}
+
 static void test_type_names(void **state)
 {
     (void)state;
@@ -459,6 +479,7 @@ int main(void)
         cmocka_unit_test(test_bool_and_string),
         cmocka_unit_test(test_each),
         cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_array_that_changed),
         cmocka_unit_test(test_type_names),
         cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_alignments),

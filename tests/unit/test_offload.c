@@ -1,5 +1,6 @@
 /*
- * test_offload.c: the in-memory ports: KV spans and their cut, values inside keys, checkpoints of recurrent state.
+ * test_offload.c: the in-memory ports: KV spans and their cut, values inside keys, checkpoints of
+ * recurrent state.
  */
 #include "base/mem.h"
 #include "offload/kvram.h"
@@ -34,7 +35,8 @@ static void append(const struct kv_src *src, uint32_t layer, uint32_t pos0, uint
 }
 
 /* Walks [begin, end) and checks every number; returns the number of spans. */
-static uint32_t walk(const struct kv_src *src, uint32_t layer, uint32_t begin, uint32_t end, bool v_in_k)
+static uint32_t walk(const struct kv_src *src, uint32_t layer, uint32_t begin, uint32_t end,
+                     bool v_in_k)
 {
     struct kv_iter it;
     struct kv_span span;
@@ -46,7 +48,8 @@ static uint32_t walk(const struct kv_src *src, uint32_t layer, uint32_t begin, u
         for (uint32_t p = 0; p < span.n_pos; p++) {
             const float *k = (const float *)((const char *)span.k + p * span.k_stride);
             const float *v = (const float *)((const char *)span.v + p * span.v_stride);
-            for (uint32_t i = 0; i < N_KV * DIM_K; i++) assert_true(k[i] == key_at(layer, span.pos0 + p, i));
+            for (uint32_t i = 0; i < N_KV * DIM_K; i++)
+                assert_true(k[i] == key_at(layer, span.pos0 + p, i));
             for (uint32_t i = 0; i < N_KV * DIM_V; i++)
                 assert_true(v[i] == (v_in_k ? 1.0f : -1.0f) * key_at(layer, span.pos0 + p, i));
         }
@@ -88,7 +91,8 @@ static void test_spans(void **state)
 static void test_open_fails_cleanly(void **state)
 {
     (void)state;
-    const struct kv_shape shape[2] = {{.n_head_kv = 1, .dim_k = 8, .dim_v = 8}, {.n_head_kv = 1, .dim_k = 8, .dim_v = 8}};
+    const struct kv_shape shape[2] = {{.n_head_kv = 1, .dim_k = 8, .dim_v = 8},
+                                      {.n_head_kv = 1, .dim_k = 8, .dim_v = 8}};
     const size_t before = mem_used_total();
     for (uint64_t n = 1; n <= 5; n++) {
         struct kvram *kv;
@@ -130,7 +134,8 @@ static void test_checkpoints(void **state)
         assert_int_equal(src.save(src.self, 0, at[i]), OK);
     }
     set_state(&src, 5000.0f);
-    assert_int_equal(src.save(src.self, 0, 5000), OK); /* the fifth: 12 lies nearest to its predecessor and goes */
+    assert_int_equal(src.save(src.self, 0, 5000),
+                     OK); /* the fifth: 12 lies nearest to its predecessor and goes */
     uint32_t got;
     set_state(&src, -1.0f);
     assert_int_equal(src.restore(src.self, 0, 4999, &got), OK);
@@ -162,7 +167,9 @@ static void test_no_state_costs_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spans), cmocka_unit_test(test_open_fails_cleanly), cmocka_unit_test(test_checkpoints),
+        cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_open_fails_cleanly),
+        cmocka_unit_test(test_checkpoints),
         cmocka_unit_test(test_no_state_costs_nothing),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

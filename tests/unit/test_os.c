@@ -53,13 +53,7 @@ static int in_child(void (*fn)(void))
 
 static bool died_of(int status, int sig)
 {
-    /* A sanitizer catches deadly signals itself and exits with a code instead. */
-#if defined(__SANITIZE_ADDRESS__)
-    return (WIFSIGNALED(status) && WTERMSIG(status) == sig) ||
-           (WIFEXITED(status) && WEXITSTATUS(status) != 0);
-#else
     return WIFSIGNALED(status) && WTERMSIG(status) == sig;
-#endif
 }
 
 /* ---- kinds of files -------------------------------------------------------------------------- */
@@ -129,7 +123,9 @@ static void test_sparse_file(void **state)
     }
     close(fd);
     struct os_map m;
-    assert_int_equal(os_map_file(&m, temp_path(&dir, "sparse")), OK);
+    const enum err err = os_map_file(&m, temp_path(&dir, "sparse"));
+    if (err == ERR_MEMORY) skip(); /* the address space is limited */
+    assert_int_equal(err, OK);
     assert_int_equal(m.n_bytes, (size_t)1 << 40);
     assert_int_equal(m.data[(size_t)1 << 39], 0);
     os_unmap(&m);
@@ -371,8 +367,7 @@ static void test_signals(void **state)
 {
     (void)state;
     assert_int_equal(in_child(interrupt_once), 0);
-    const int status = in_child(interrupt_twice);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    assert_true(died_of(in_child(interrupt_twice), SIGINT));
     assert_int_equal(in_child(interrupt_ignored), 0);
     assert_int_equal(in_child(interrupt_blocked_read), 0);
     assert_int_equal(in_child(write_to_closed_pipe), 0);

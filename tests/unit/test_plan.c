@@ -1,6 +1,7 @@
 /*
- * test_plan.c: the memory plan of a graph: buffers that live at the same time never share memory, buffers whose lives
- * do not overlap do, and a failed builder call is reported once, with its cause.
+ * test_plan.c: the memory plan of a graph: buffers that live at the same time never share memory,
+ * buffers whose lives do not overlap do, and a failed builder call is reported once, with its
+ * cause.
  */
 #include "base/err.h"
 #include "graph/graph.h"
@@ -16,14 +17,20 @@ static const float vec64[64];
 
 static struct tensor matrix(const char *name, uint64_t n_in, uint64_t n_out)
 {
-    return (struct tensor){.name = name, .data = vec64, .type = DT_F32, .n_dims = 2, .ne = {n_in, n_out, 1, 1},
-                           .row_bytes = n_in * 4, .plane_bytes = n_in * n_out * 4};
+    return (struct tensor){.name = name,
+                           .data = vec64,
+                           .type = DT_F32,
+                           .n_dims = 2,
+                           .ne = {n_in, n_out, 1, 1},
+                           .row_bytes = n_in * 4,
+                           .plane_bytes = n_in * n_out * 4};
 }
 
 /* A decoder of n_layer feed-forward layers; w: d to ff and ff to d. */
 static struct graph *small_graph(uint32_t n_layer)
 {
-    const struct tensor embed = matrix("token_embd", 20, 100), up = matrix("up", 20, 48), down = matrix("down", 48, 20);
+    const struct tensor embed = matrix("token_embd", 20, 100), up = matrix("up", 20, 48),
+                        down = matrix("down", 48, 20);
     struct graph *g;
     assert_int_equal(graph_new(&g, n_layer), OK);
     struct gval x = g_embed(g, &embed, 1.0f);
@@ -82,14 +89,16 @@ static void test_logits_in_out_region(void **state)
     (void)state;
     struct graph *g = small_graph(1);
     assert_true(g->buf[g->logits.buf].n_out_rows);
-    assert_int_equal(g->out_floats, 32 + 112); /* 20 and 100 columns, rounded up to 16, live together */
+    assert_int_equal(g->out_floats,
+                     32 + 112); /* 20 and 100 columns, rounded up to 16, live together */
     graph_free(g);
 }
 
 static void test_first_failure_wins(void **state)
 {
     (void)state;
-    const struct tensor embed = matrix("token_embd", 20, 100), wrong = matrix("blk.0.wrong", 21, 48);
+    const struct tensor embed = matrix("token_embd", 20, 100),
+                        wrong = matrix("blk.0.wrong", 21, 48);
     struct graph *g;
     assert_int_equal(graph_new(&g, 1), OK);
     struct gval x = g_embed(g, &embed, 1.0f);
@@ -121,8 +130,10 @@ static void test_rope_tables_are_shared(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_overlap),         cmocka_unit_test(test_size_independent_of_depth),
-        cmocka_unit_test(test_logits_in_out_region), cmocka_unit_test(test_first_failure_wins),
+        cmocka_unit_test(test_no_overlap),
+        cmocka_unit_test(test_size_independent_of_depth),
+        cmocka_unit_test(test_logits_in_out_region),
+        cmocka_unit_test(test_first_failure_wins),
         cmocka_unit_test(test_rope_tables_are_shared),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -1,14 +1,17 @@
 /*
- * test_session.c: equalities of a session that need no oracle: any cut of the batch, rolling back, shared prefixes,
- * two sessions at once and any number of threads give the same logits, bit for bit; and what happens when things go
- * wrong: a full context, bad ids, weights that are not finite, a file that shrinks, memory that runs out.
+ * test_session.c: equalities of a session that need no oracle: any cut of the batch, rolling back,
+ * shared prefixes, two sessions at once and any number of threads give the same logits, bit for
+ * bit; and what happens when things go wrong: a full context, bad ids, weights that are not finite,
+ * a file that shrinks, memory that runs out.
  *
- * Models: the embedded demo (a mixture of experts) and three golden ones with recurrent state or a sliding window.
+ * Models: the embedded demo (a mixture of experts) and golden ones with recurrent state or a
+ * sliding window, written from their seeds into a temporary folder.
  */
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "engine.h"
+#include "tests/golden/seed_model.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,21 +23,33 @@
 
 #include <cmocka.h>
 
-static const char *const models[] = {NULL, "tests/golden/qwen3next/model.gguf", "tests/golden/lfm2moe/model.gguf",
-                                     "tests/golden/granitehybrid-moe/model.gguf", "tests/golden/gpt-oss-f32/model.gguf"};
-enum { N_MODEL = sizeof models / sizeof *models, N = 70 };
+enum { DEMO, QWEN3NEXT, LFM2MOE, GRANITEHYBRID, GPT_OSS, N_MODEL, N = 70 };
+static const char *const cases[N_MODEL] = {[QWEN3NEXT] = "qwen3next",
+                                           [LFM2MOE] = "lfm2moe",
+                                           [GRANITEHYBRID] = "granitehybrid-moe",
+                                           [GPT_OSS] = "gpt-oss-f32"};
+static char dir[] = "/tmp/moxie-session-XXXXXX";
+static char models[N_MODEL][64];
+static char copy_path[64];
 
-static struct engine *open_engine(const char *path, uint32_t n_thread)
+static struct engine *open_path(const char *path, uint32_t n_thread)
 {
     struct engine *e = NULL;
-    if (engine_open(&e, &(struct engine_opts){.path = path, .n_thread = n_thread})) fail_msg("%s", err_msg());
+    if (engine_open(&e, &(struct engine_opts){.path = path, .n_thread = n_thread}))
+        fail_msg("%s", err_msg());
     return e;
+}
+
+static struct engine *open_engine(int model, uint32_t n_thread)
+{
+    return open_path(model == DEMO ? NULL : models[model], n_thread);
 }
 
 static struct session *open_session(struct engine *e, uint32_t n_batch)
 {
     struct session *s = NULL;
-    if (session_new(&s, e, &(struct session_opts){.n_ctx = 128, .n_batch = n_batch})) fail_msg("%s", err_msg());
+    if (session_new(&s, e, &(struct session_opts){.n_ctx = 128, .n_batch = n_batch}))
+        fail_msg("%s", err_msg());
     return s;
 }
 
@@ -66,7 +81,7 @@ static void test_any_cut(void **state)
     (void)state;
     const uint32_t cuts[] = {1, 7, 32, 64};
     for (int m = 0; m < N_MODEL; m++) {
-        struct engine *e = open_engine(models[m], 2);
+        struct engine *e = open_engine(m, 2);
         uint32_t t[N];
         float ref[200];
         make_tokens(e, 1, t, N);
@@ -94,7 +109,7 @@ static void test_threads(void **state)
         float ref[200], got[200];
         uint32_t t[N];
         for (uint32_t n_thread = 1; n_thread <= 3; n_thread++) {
-            struct engine *e = open_engine(models[m], n_thread);
+            struct engine *e = open_engine(m, n_thread);
             make_tokens(e, 2, t, N);
             reference(e, t, N, n_thread == 1 ? ref : got);
             if (n_thread > 1) assert_memory_equal(ref, got, sizeof ref);
@@ -107,7 +122,7 @@ static void test_roll_back(void **state)
 {
     (void)state;
     for (int m = 0; m < N_MODEL; m++) {
-        struct engine *e = open_engine(models[m], 2);
+        struct engine *e = open_engine(m, 2);
         uint32_t t[N], u[N];
         float ref_t[200], ref_u[200];
         make_tokens(e, 3, t, N);
@@ -137,7 +152,7 @@ static void test_roll_back(void **state)
 static void test_prefix_is_reused(void **state)
 {
     (void)state;
-    struct engine *e = open_engine(NULL, 1);
+    struct engine *e = open_engine(DEMO, 1);
     uint32_t t[N];
     make_tokens(e, 5, t, N);
     struct session *s = open_session(e, 0);
@@ -160,7 +175,7 @@ static void test_two_sessions(void **state)
 {
     (void)state;
     for (int m = 0; m < N_MODEL; m++) {
-        struct engine *e = open_engine(models[m], 2);
+        struct engine *e = open_engine(m, 2);
         uint32_t t[N], u[N];
         float ref_t[200], ref_u[200];
         make_tokens(e, 6, t, N);
@@ -201,7 +216,7 @@ static enum err on_row(void *ctx, size_t pos, const float *logits)
 static void test_rows(void **state)
 {
     (void)state;
-    struct engine *e = open_engine(NULL, 2);
+    struct engine *e = open_engine(DEMO, 2);
     uint32_t t[N];
     make_tokens(e, 8, t, N);
     struct session *s = open_session(e, 48);
@@ -227,7 +242,7 @@ static void test_rows(void **state)
 static void test_limits(void **state)
 {
     (void)state;
-    struct engine *e = open_engine(NULL, 1);
+    struct engine *e = open_engine(DEMO, 1);
     struct session *s;
     assert_int_equal(session_new(&s, e, &(struct session_opts){.n_ctx = 8}), OK);
     assert_int_equal(session_n_ctx(s), 8);
@@ -244,14 +259,13 @@ static void test_limits(void **state)
     assert_non_null(strstr(err_msg(), "vocabulary"));
     assert_int_equal(session_pos(s), 8); /* a refused list changes nothing */
     session_free(s);
-    assert_int_equal(session_new(&s, e, &(struct session_opts){.n_ctx = 8, .n_batch = 100000}), OK); /* cut to the context */
+    assert_int_equal(session_new(&s, e, &(struct session_opts){.n_ctx = 8, .n_batch = 100000}),
+                     OK); /* cut to the context */
     session_free(s);
     engine_close(e);
 }
 
 /* ---- files that go wrong --------------------------------------------------------------------- */
-
-static char copy_path[] = "/tmp/moxie-test-XXXXXX";
 
 /* A copy of a golden model; `patch` writes NaN over the last bytes of the file (weights). */
 static void copy_model(const char *from, bool patch)
@@ -270,8 +284,8 @@ static void copy_model(const char *from, bool patch)
 static void test_not_finite(void **state)
 {
     (void)state;
-    copy_model(models[1], true);
-    struct engine *e = open_engine(copy_path, 1);
+    copy_model(models[QWEN3NEXT], true);
+    struct engine *e = open_path(copy_path, 1);
     struct session *s = open_session(e, 0);
     uint32_t t[N];
     make_tokens(e, 10, t, N);
@@ -285,8 +299,9 @@ static void test_not_finite(void **state)
 static void test_file_shrinks(void **state)
 {
     (void)state;
-    copy_model(models[4], false);
-    struct engine *e = open_engine(copy_path, 2);
+    copy_model(models[GPT_OSS], false);
+    os_init(); /* after cmocka, which takes SIGBUS for itself before each test */
+    struct engine *e = open_path(copy_path, 2);
     struct session *s = open_session(e, 0);
     uint32_t t[N];
     make_tokens(e, 11, t, N);
@@ -306,7 +321,8 @@ static void test_no_memory(void **state)
         struct engine *e = NULL;
         struct session *s = NULL;
         mem_fail_at(n);
-        enum err err = engine_open(&e, &(struct engine_opts){.path = models[1], .n_thread = 2});
+        enum err err =
+            engine_open(&e, &(struct engine_opts){.path = models[QWEN3NEXT], .n_thread = 2});
         if (err == OK) err = session_new(&s, e, &(struct session_opts){.n_ctx = 32});
         uint32_t t[20];
         if (err == OK) {
@@ -329,24 +345,38 @@ static void test_no_memory(void **state)
 static int setup(void **state)
 {
     (void)state;
-    os_init();
-    const int fd = mkstemp(copy_path);
-    return fd < 0 ? -1 : close(fd);
+    if (!mkdtemp(dir)) return -1;
+    (void)snprintf(copy_path, sizeof copy_path, "%s/copy.gguf", dir);
+    for (int m = 1; m < N_MODEL; m++) {
+        char path[128], why[256];
+        (void)snprintf(path, sizeof path, "tests/golden/%s/case.json", cases[m]);
+        json_t *json = json_load_file(path, 0, NULL);
+        (void)snprintf(path, sizeof path, "tests/golden/%s/model.part", cases[m]);
+        (void)snprintf(models[m], sizeof models[m], "%s/%s.gguf", dir, cases[m]);
+        const bool ok =
+            seed_model_write(json_object_get(json, "weights"), path, models[m], why, sizeof why);
+        json_decref(json);
+        if (!ok) return -1;
+    }
+    return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    return unlink(copy_path);
+    for (int m = 1; m < N_MODEL; m++) (void)unlink(models[m]);
+    (void)unlink(copy_path);
+    return rmdir(dir);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_any_cut),      cmocka_unit_test(test_threads),      cmocka_unit_test(test_roll_back),
-        cmocka_unit_test(test_prefix_is_reused), cmocka_unit_test(test_two_sessions), cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_limits),       cmocka_unit_test(test_not_finite),   cmocka_unit_test(test_file_shrinks),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_any_cut),      cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_roll_back),    cmocka_unit_test(test_prefix_is_reused),
+        cmocka_unit_test(test_two_sessions), cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_limits),       cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_file_shrinks), cmocka_unit_test(test_no_memory),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -52,12 +52,14 @@ INLINE size_t chunk_bytes(struct qtype t)
     return CHUNK / t.block_items * t.block_bytes;
 }
 
-/* The last, partial chunk of a row, completed with zero blocks, which decode to zero scales. */
-INLINE void copy_tail(const uint8_t *row, size_t k, struct qtype t, uint8_t tail[TAIL_BYTES_MAX])
+/* Chunk i of a row of k items. A partial one is completed, in tail, with zero blocks: their scales are zero. */
+INLINE const uint8_t *chunk_at(const uint8_t *row, size_t k, size_t i, struct qtype t, uint8_t tail[TAIL_BYTES_MAX])
 {
-    const size_t n_full = k / CHUNK;
+    const uint8_t *const chunk = row + i * chunk_bytes(t);
+    if (t.block_items == CHUNK || (i + 1) * CHUNK <= k) return chunk;
     __builtin_memset(tail, 0, TAIL_BYTES_MAX);
-    __builtin_memcpy(tail, row + n_full * chunk_bytes(t), k % CHUNK / t.block_items * t.block_bytes);
+    __builtin_memcpy(tail, chunk, k % CHUNK / t.block_items * t.block_bytes);
+    return tail;
 }
 
 /* ---- direct ------------------------------------------------------------------------------------- */
@@ -124,18 +126,13 @@ INLINE void add_chunk(const uint8_t *w, const struct act *x, size_t i_chunk, str
 
 INLINE float dot_row(const uint8_t *w, const struct act *x, size_t k, struct qtype t)
 {
-    const size_t n_full = k / CHUNK;
+    uint8_t tail[TAIL_BYTES_MAX];
     f32x4 lane[4] = {{0}, {0}, {0}, {0}};
-    for (size_t i = 0; i < n_full; i++) {
-        const uint8_t *chunk = w + i * chunk_bytes(t);
+    for (size_t i = 0; i * CHUNK < k; i++) {
+        const uint8_t *const chunk = chunk_at(w, k, i, t, tail);
         UNROLL(8)
         for (size_t b = 0; b < chunk_bytes(t); b += 64) __builtin_prefetch(chunk + PREFETCH_BYTES + b);
         add_chunk(chunk, x, i, t, lane);
-    }
-    if (t.block_items < CHUNK && k % CHUNK) {
-        uint8_t tail[TAIL_BYTES_MAX];
-        copy_tail(w, k, t, tail);
-        add_chunk(tail, x, n_full, t, lane);
     }
     float total = 0.0f;
     UNROLL(4)
@@ -240,17 +237,12 @@ INLINE void put_rows(const struct kern_mul *a, size_t r0, const struct tile *til
             const size_t row = r0 + r + i < a->n_row ? r0 + r + i : a->n_row - 1;
             w[i] = (const uint8_t *)a->w + row * a->w_stride;
         }
-        const size_t n_full = a->k / CHUNK;
-        for (size_t i = 0; i < n_full; i++) {
-            const size_t at = i * chunk_bytes(t);
-            const uint8_t *const chunk[4] = {w[0] + at, w[1] + at, w[2] + at, w[3] + at};
+        uint8_t tail[4][TAIL_BYTES_MAX];
+        for (size_t i = 0; i < tile->n_chunk; i++) {
+            const uint8_t *const chunk[4] = {
+                chunk_at(w[0], a->k, i, t, tail[0]), chunk_at(w[1], a->k, i, t, tail[1]),
+                chunk_at(w[2], a->k, i, t, tail[2]), chunk_at(w[3], a->k, i, t, tail[3])};
             put_chunk(chunk, tile, i, r, t);
-        }
-        if (t.block_items < CHUNK && a->k % CHUNK) {
-            uint8_t tail[4][TAIL_BYTES_MAX];
-            for (size_t i = 0; i < 4; i++) copy_tail(w[i], a->k, t, tail[i]);
-            const uint8_t *const chunk[4] = {tail[0], tail[1], tail[2], tail[3]};
-            put_chunk(chunk, tile, n_full, r, t);
         }
     }
 }

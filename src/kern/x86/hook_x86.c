@@ -11,6 +11,8 @@ void kern_hook_x86(struct kern *k, unsigned cpu)
 {
     if (!(cpu & CPU_AVX2)) return;
     kern_fill_avx2(k);
+    if (!(cpu & CPU_AVX512)) return;
+    kern_fill_avx512(k);
     if (!(cpu & CPU_VNNI)) return;
     kern_fill_vnni(k);
 }

@@ -1,5 +1,5 @@
 /*
- * kern_avx2.c: quantised products for AVX2, FMA and F16C.
+ * kern_avx2.c: all kernels for AVX2, FMA and F16C.
  *
  * maddubs gives sums of two products in 16 bits. Codes of small range need no widening for several items: as
  * many such sums as stay below 2^15 are added before madd widens them. Codes of 8 bits (WIDE) use
@@ -7,7 +7,7 @@
  */
 #if defined(__x86_64__)
 
-#include "kern/x86/simd.h"
+#include "kern/simd/vec_x86.h"
 
 #include "kern/simd/q_codes.h"
 
@@ -17,7 +17,7 @@
 /* Quads whose pair sums (2 * code * 127 each) add up below 2^15. */
 INLINE size_t quads_in_16_bits(int zero)
 {
-    return zero == 8 || zero == 4 ? 8 : zero == 16 ? 4 : 2;
+    return zero == WIDE ? 1 : zero == 8 || zero == 4 ? 8 : zero == 16 ? 4 : 2;
 }
 
 INLINE __m256i four_of(const int8_t *x)
@@ -36,12 +36,13 @@ INLINE void t_dot(const uint8_t *w, const int8_t *x, const int32_t *n, size_t st
         const int32_t n_c = zero && zero != WIDE ? n[(size_t)c * stride / sizeof *n] : 0;
         sum[c] = (vi){0} + (n_c >> (zero ? 7 - __builtin_ctz((unsigned)zero) : 0));
     }
-    const size_t run = zero == WIDE ? 1 : quads_in_16_bits(zero);
+    const size_t fit = quads_in_16_bits(zero);
+    const size_t run = fit < n_quad ? fit : n_quad;
     UNROLL(8)
     for (size_t i = 0; i < n_quad; i += run) {
         __m256i pairs[T_COLS];
         UNROLL(8)
-        for (size_t j = 0; j < run && i + j < n_quad; j++) {
+        for (size_t j = 0; j < run; j++) {
             const __m256i quad = _mm256_loadu_si256((const __m256i_u *)(const void *)(w + (i + j) * 32));
             const __m256i abs = zero == WIDE ? _mm256_abs_epi8(quad) : quad;
             UNROLL(4)
@@ -57,10 +58,12 @@ INLINE void t_dot(const uint8_t *w, const int8_t *x, const int32_t *n, size_t st
     }
 }
 
+#include "kern/simd/f_ops.h"
 #include "kern/simd/q_mul.h"
 
 void kern_fill_avx2(struct kern *k)
 {
+    f_fill(k);
     q_fill(k);
 }
 

@@ -6,7 +6,7 @@
  */
 #if defined(__x86_64__)
 
-#include "kern/x86/simd.h"
+#include "kern/simd/vec_x86.h"
 
 #include "kern/simd/q_codes.h"
 

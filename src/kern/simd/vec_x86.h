@@ -1,13 +1,13 @@
 /*
- * simd.h (x86): what simd/vec.h leaves to the instruction set, at the level that the file's flags allow:
+ * vec_x86.h: what vec.h leaves to the instruction set, at the level that the file's flags allow:
  * SSE4.1, AVX2 with FMA and F16C, AVX-512, AVX-512 VNNI.
  *
  * Without VNNI a product of bytes is maddubs, u8 x s8 with a saturating sum of two: exact for codes of up to
  * 63 (2 * 63 * 127 < 2^15, and the sum of two such sums too); for signed codes |w| * sign(x, w) is used, at
  * most 2 * 128 * 127 < 2^15.
  */
-#ifndef KERN_X86_SIMD_H
-#define KERN_X86_SIMD_H
+#ifndef KERN_SIMD_VEC_X86_H
+#define KERN_SIMD_VEC_X86_H
 
 #include "kern/simd/vec.h"
 
@@ -177,6 +177,7 @@ INLINE void f16x8_to_f32(u16x8 h, f32x4 out[2])
 /* ---- full width: tiles, floats ------------------------------------------------------------------ */
 
 #if V_LANES == 16
+#define V_STORES_F16 1
 
 INLINE vf vf_fma(vf a, vf b, vf c)
 {
@@ -231,7 +232,16 @@ INLINE void store_vf_f16(uint8_t *p, vf v)
     _mm256_storeu_si256((__m256i_u *)(void *)p, h);
 }
 
+/* 16 lanes to 4: i, i + 4, i + 8 and i + 12 are added, the outer two pairs of halves first */
+INLINE f32x4 fold4(const vf v[1])
+{
+    const __m256 hi = _mm512_extractf32x8_ps((__m512)v[0], 1);
+    const __m256 s = _mm256_add_ps(_mm512_castps512_ps256((__m512)v[0]), hi);
+    return (f32x4)_mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
+
 #elif V_LANES == 8
+#define V_STORES_F16 1
 
 INLINE vf vf_fma(vf a, vf b, vf c)
 {
@@ -285,7 +295,14 @@ INLINE void store_vf_f16(uint8_t *p, vf v)
     _mm_storeu_si128((__m128i_u *)(void *)p, h);
 }
 
+INLINE f32x4 fold4(const vf v[2])
+{
+    const __m256 s = (__m256)(v[0] + v[1]);
+    return (f32x4)_mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+}
+
 #else
+#define V_STORES_F16 0
 
 INLINE vf vf_fma(vf a, vf b, vf c)
 {
@@ -330,6 +347,11 @@ INLINE vf load_vf_f16(const uint8_t *p)
 INLINE vf load_vf_bf16(const uint8_t *p)
 {
     return (vf)_mm_slli_epi32(_mm_cvtepu16_epi32(_mm_loadu_si64(p)), 16);
+}
+
+INLINE f32x4 fold4(const vf v[4])
+{
+    return (v[0] + v[2]) + (v[1] + v[3]);
 }
 
 #endif
