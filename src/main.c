@@ -6,6 +6,7 @@
 #include "base/os.h"
 #include "cli.h"
 #include "cmd/common.h"
+#include "cmd/files.h"
 #include "version.h"
 
 #include <assert.h>
@@ -60,9 +61,9 @@ static void help_all(void)
         cli_wrap(stdout, commands[i]->brief, 15, 15);
     }
     puts("\n"
-         "`moxie help COMMAND` explains one, `moxie --version` prints the version. Without a\n"
-         "model (-m FILE) commands use a small one that is inside the program and writes\n"
-         "childish stories.\n"
+         "`moxie help COMMAND` explains one, `moxie --version` prints the version.\n"
+         "Without a model (-m FILE) the one inside the program is used; it is small and\n"
+         "writes childish stories.\n"
          "\n"
          "Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 bad model or input,\n"
          "4 not enough memory, 5 network, 130 interrupted.");
@@ -103,6 +104,7 @@ static int run_command(const struct cli_cmd *cmd, int argc, char *const *argv)
 int main(int argc, char **argv)
 {
     os_init();
+    files_init();
     if (argc < 2) {
         welcome();
         return cmd_exit(OK);

@@ -255,13 +255,22 @@ static bool may_include(const struct file *f, const char *path)
     return false;
 }
 
-/* One #include "name" of f: found from the top or from src/, never from the file's own folder. */
+/* Where #include "name" of f leads: from src/, from the top, and in tests from their own folder. */
+static bool resolve(const struct file *f, const char *name, char path[PATH_BYTES + 8])
+{
+    snprintf(path, PATH_BYTES + 8, "src/%s", name);
+    if (exists(path)) return true;
+    snprintf(path, PATH_BYTES + 8, "%s", name);
+    if (exists(path)) return true;
+    const int n_dir = (int)(base_name(f->path) - f->path);
+    snprintf(path, PATH_BYTES + 8, "%.*s%s", n_dir, f->path, name);
+    return starts(f->path, "tests/") && exists(path);
+}
+
 static void check_include(const struct file *f, size_t line, const char *name)
 {
     char path[PATH_BYTES + 8];
-    snprintf(path, sizeof path, "src/%s", name);
-    if (!exists(path)) snprintf(path, sizeof path, "%s", name);
-    if (!exists(path)) {
+    if (!resolve(f, name, path)) {
         find(f, line, "\"%s\" is not found from the top or from src/", name);
     } else if (!may_include(f, path)) {
         find(f, line, "may not include \"%s\"", name);
@@ -512,7 +521,7 @@ static void print_assert_density(void)
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
         size_t n_assert = 0, n_function = 0;
         for (const struct file *f = files; f < files + n_file; f++) {
-            if (!f->text || f->room != &rooms[i]) continue;
+            if (!f->text || f->room != &rooms[i] || is_tool(f)) continue;
             n_function += each_function(f, NULL);
             for (const char *p = f->code; (p = next_word(f->code, p, "assert")); p++) n_assert++;
             for (const char *p = f->code; (p = next_word(f->code, p, "static_assert")); p++)

@@ -222,6 +222,7 @@ static enum err open_with(struct bench *b, uint32_t n_thread)
     b->e = NULL;
     struct common_opts common = b->o->common;
     common.n_thread = n_thread;
+    common.quiet |= b->ids != NULL; /* what there is to say about the model was said */
     enum err err = cmd_open(&b->e, &common, ENGINE_RUN);
     if (err == OK && !b->ids) err = make_ids(b);
     return err ? err : cmd_session(&b->s, b->e, &common, b->n_ctx);

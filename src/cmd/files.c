@@ -24,6 +24,15 @@
 
 #define STDIN_WAIT_MS 2000 /* after this long without a byte a person is told what is waited for */
 
+void files_init(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0) continue;
+        const int got = open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+        if (got >= 0 && got != fd) close(got); /* cannot be: the lowest free number is taken */
+    }
+}
+
 /* ---- prompt ---------------------------------------------------------------------------------- */
 
 enum err prompt_check(struct common_opts *o)

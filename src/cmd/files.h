@@ -10,6 +10,10 @@
 
 #include "cmd/common.h"
 
+/* First of all: a standard stream that was closed must not become the number of the next file that
+ * is opened. Closed standard input then reads as empty, closed standard output cannot be written. */
+void files_init(void);
+
 struct text {
     char *s; /* NUL-terminated, may hold NULs; mem_free */
     size_t n;

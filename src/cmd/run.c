@@ -90,9 +90,12 @@ static void print_timings(const struct run *r)
              "prefill %" PRIu64 " tokens at %.1f tok/s, decode %" PRIu64 " tokens at %.1f tok/s",
              st.n_prefill, st.prefill_ns ? (double)st.n_prefill * 1e9 / (double)st.prefill_ns : 0,
              st.n_decode, st.decode_ns ? (double)st.n_decode * 1e9 / (double)st.decode_ns : 0);
-    const double first = r->first_ns ? (double)(r->first_ns - r->start_ns) / 1e9 : 0;
-    cmd_note(&r->o->common, "first token after %.2f s, peak memory %s", first,
-             ui_size(peak, os_rss_peak_bytes()));
+    ui_size(peak, os_rss_peak_bytes());
+    if (r->first_ns)
+        cmd_note(&r->o->common, "first token after %.3f s, peak memory %s",
+                 (double)(r->first_ns - r->start_ns) / 1e9, peak);
+    else
+        cmd_note(&r->o->common, "peak memory %s", peak);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -180,9 +183,8 @@ static enum err write_text(struct run *r)
 {
     enum err err = cmd_session(&r->s, r->e, &r->o->common, cmd_n_ctx(&r->o->common, 0));
     if (err) return err;
-    err = open_sampler(r);
-    if (err) return err;
     err = prefill(r);
+    if (err == OK) err = open_sampler(r);
     if (err == OK) err = generate(r);
     if (err == OK || err == ERR_INTR) {
         const enum err err_end = finish(r);

@@ -1,11 +1,13 @@
 /*
  * cpu.c: instruction sets that may be used.
  *
- * x86: a CPUID bit says what the core can do, XGETBV what the operating system saves at a context switch;
- * both are needed before a wide register may be touched. arm64: the kernel says it in the hwcaps. Each
- * level of a ladder is granted only with all levels below it, so one flag test suffices to choose a kernel.
+ * x86: a CPUID bit says what the core can do, XGETBV what the operating system saves at a context
+ * switch; both are needed before a wide register may be touched. arm64: the kernel says it in the
+ * hwcaps. Each level of a ladder is granted only with all levels below it, so one flag test
+ * suffices to choose a kernel.
  *
- * CPUID and XGETBV need the compiler's header and one line of assembler: the extension of this file.
+ * CPUID and XGETBV need the compiler's header and one line of assembler: the extension of this
+ * file.
  */
 #include "kern/cpu.h"
 
@@ -126,7 +128,8 @@ enum err cpu_mask_parse(const char *name, unsigned *mask)
         *mask = flags;
         return OK;
     }
-    return err_set(ERR_USAGE, "'%s' is no instruction-set level of this architecture; choose none%s", name,
+    return err_set(ERR_USAGE,
+                   "'%s' is no instruction-set level of this architecture; choose none%s", name,
 #if defined(__x86_64__)
                    ", sse, avx2, avx512 or vnni"
 #elif defined(__aarch64__)

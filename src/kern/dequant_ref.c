@@ -1,10 +1,11 @@
 /*
- * dequant_ref.c: the block types of GGUF decoded, one short function each: the truth that every kernel is
- * tested against.
+ * dequant_ref.c: the block types of GGUF decoded, one short function each: the truth that every
+ * kernel is tested against.
  *
- * A block becomes codes, and a scale and a minimum per group: item = scale * code - minimum. With the scale
- * formed as below and no contraction to fma this is bit for bit what ggml's to_float gives; the test holds
- * it against recorded vectors. Layouts: quant/block.h. Multi-byte fields are little-endian at any alignment.
+ * A block becomes codes, and a scale and a minimum per group: item = scale * code - minimum. With
+ * the scale formed as below and no contraction to fma this is bit for bit what ggml's to_float
+ * gives; the test holds it against recorded vectors. Layouts: quant/block.h. Multi-byte fields are
+ * little-endian at any alignment.
  */
 #include "kern/kern_impl.h"
 
@@ -63,7 +64,8 @@ uint16_t ref_f32_to_f16(float f)
     const uint32_t sign = bits >> 16 & 0x8000;
     const uint32_t abs = bits & 0x7fffffff;
     if (abs > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (abs >> 13 & 0x1ff));
-    if (abs >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* 65520 and above rounds to infinity */
+    if (abs >= 0x477ff000)
+        return (uint16_t)(sign | 0x7c00); /* 65520 and above rounds to infinity */
     if (abs < 0x38800000) { /* subnormal: let the float adder round, its last bit is 2^-24 at 0.5 */
         return (uint16_t)(sign | (float_bits(bits_float(abs) + 0.5f) - float_bits(0.5f)));
     }
@@ -71,7 +73,7 @@ uint16_t ref_f32_to_f16(float f)
     return (uint16_t)(sign | (((abs + 0xfff + odd) >> 13) - (112u << 10)));
 }
 
-/* ---- blocks of 32 ------------------------------------------------------------------------------- */
+/* ---- blocks of 32 ---------------------------------------------------------------------------- */
 
 /* Item i of 32 stored as nibbles: the low ones first. */
 static int nibble(const uint8_t *qs, size_t i)
@@ -135,9 +137,9 @@ static void decode_mxfp4(const uint8_t *src, struct ref_block *b)
     b->min[0] = 0.0f;
 }
 
-/* ---- blocks of 256 ------------------------------------------------------------------------------ */
+/* ---- blocks of 256 --------------------------------------------------------------------------- */
 
-/* Items are stored in two halves of 128; in a half, byte l of 32 holds items l, l + 32, l + 64, l + 96. */
+/* Two halves of 128 items; in a half, byte l of 32 holds items l, l + 32, l + 64 and l + 96. */
 static int two_bits(const uint8_t *qs, size_t i)
 {
     return qs[i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3;
@@ -236,7 +238,7 @@ static void decode_iq4_xs(const uint8_t *src, struct ref_block *b)
     }
 }
 
-/* ---- rows --------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static void row_to_f32(const struct ref_type *t, const void *src, float *dst, size_t n)
 {
@@ -252,10 +254,10 @@ static void row_to_f32(const struct ref_type *t, const void *src, float *dst, si
     }
 }
 
-#define TYPE(NAME, name, block, group, has_min)                        \
-    static void to_f32_##name(const void *src, float *dst, size_t n)   \
-    {                                                                  \
-        row_to_f32(&ref_##name, src, dst, n);                          \
-    }                                                                  \
+#define TYPE(NAME, name, block, group, has_min)                                                    \
+    static void to_f32_##name(const void *src, float *dst, size_t n)                               \
+    {                                                                                              \
+        row_to_f32(&ref_##name, src, dst, n);                                                      \
+    }                                                                                              \
     const struct ref_type ref_##name = {block, NAME##_BYTES, group, decode_##name, to_f32_##name};
 KERN_QUANT_TYPES(TYPE)

@@ -16,7 +16,8 @@
  *    y[c][r] with the same operations in the same order whatever n_row, n_col, and the position
  *    of r and c in the call: one column or a thousand give the same bits. The same holds for
  *    every other kernel per row. Between instruction-set levels results agree within the
- *    tolerances that tests/kern states; the integer sum of a block is exact at each level.
+ *    tolerances that tests/kern states; the integer sum of a block is exact at each level, and
+ *    quantised products and quant_q8 have the reference's bits wherever fma exists (kern_impl.h).
  *  - No NaN trapping: NaN and infinity pass through as IEEE says; no input crashes a kernel.
  */
 #ifndef KERN_KERN_H
@@ -46,8 +47,7 @@ struct kern_mul {  /* y[c * y_stride + r] = sum over k of w[r][k] * x[c][k] */
     const void *w; /* n_row rows of the kernel's type, w_stride bytes apart */
     size_t w_stride;
     size_t n_row;
-    const void
-        *x; /* n_col rows of k items, x_stride bytes apart: floats (KX_F32) or act_q8 (KX_Q8) */
+    const void *x; /* n_col rows of k items, x_stride bytes apart: KX_F32 floats, KX_Q8 act_q8 */
     size_t x_stride;
     size_t n_col;
     size_t k; /* items; a multiple of the type's block */

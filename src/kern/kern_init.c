@@ -1,8 +1,9 @@
 /*
  * kern_init.c: the table of kernels: the reference everywhere, then what the CPU does better.
  *
- * There is one hook per architecture; the one of the other architecture does nothing. A hook climbs its
- * ladder of levels and returns at the first that the flags lack, so a later level replaces an earlier one.
+ * There is one hook per architecture; the one of the other architecture does nothing. A hook climbs
+ * its ladder of levels and returns at the first that the flags lack, so a later level replaces an
+ * earlier one.
  */
 #include "kern/kern_impl.h"
 

@@ -1,9 +1,9 @@
 /*
  * kern_ref.c: every kernel in plain C: the truth for the tests, and what runs where no level fits.
  *
- * Quantised products follow the canonical order of kern_impl.h to the bit; sums of floats are made in double,
- * which is closer to the true value than any level, and are compared within a tolerance. Functions come from
- * libm. No tricks: what is slow here is fast elsewhere.
+ * Quantised products follow the canonical order of kern_impl.h to the bit; sums of floats are made
+ * in double, which is closer to the true value than any level, and are compared within a tolerance.
+ * Functions come from libm. No tricks: what is slow here is fast elsewhere.
  */
 #include "kern/kern_impl.h"
 
@@ -13,14 +13,15 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- weights times activations ------------------------------------------------------------------ */
+/* ---- weights times activations --------------------------------------------------------------- */
 
 struct ref_row {        /* a decoded row of weights in the caller's scratch */
     int8_t *q;          /* (k) */
     float *scale, *min; /* (k / group) */
 };
 
-static void decode_row(const struct ref_type *t, const uint8_t *src, size_t k, const struct ref_row *row)
+static void decode_row(const struct ref_type *t, const uint8_t *src, size_t k,
+                       const struct ref_row *row)
 {
     const size_t n_group = t->block_items / t->group_items;
     struct ref_block b;
@@ -70,10 +71,10 @@ static void mul_quant(const struct kern_mul *a, const struct ref_type *t)
     }
 }
 
-#define MUL_QUANT(NAME, name, block, group, has_min)      \
-    static void mul_##name##_ref(const struct kern_mul *a) \
-    {                                                     \
-        mul_quant(a, &ref_##name);                        \
+#define MUL_QUANT(NAME, name, block, group, has_min)                                               \
+    static void mul_##name##_ref(const struct kern_mul *a)                                         \
+    {                                                                                              \
+        mul_quant(a, &ref_##name);                                                                 \
     }
 KERN_QUANT_TYPES(MUL_QUANT)
 
@@ -104,7 +105,8 @@ static void bf16_to_f32_ref(const void *src, float *dst, size_t n)
     for (size_t i = 0; i < n; i++) dst[i] = ref_bf16_to_f32(u16_at((const uint8_t *)src + 2 * i));
 }
 
-static void mul_float(const struct kern_mul *a, void (*to_f32)(const void *src, float *dst, size_t n))
+static void mul_float(const struct kern_mul *a,
+                      void (*to_f32)(const void *src, float *dst, size_t n))
 {
     float *const w = a->scratch;
     for (size_t r = 0; r < a->n_row; r++) {
@@ -133,7 +135,7 @@ static void mul_bf16_ref(const struct kern_mul *a)
     mul_float(a, bf16_to_f32_ref);
 }
 
-/* ---- activations to int8 ------------------------------------------------------------------------ */
+/* ---- activations to int8 --------------------------------------------------------------------- */
 
 struct act_group { /* where one group of 32 goes */
     int8_t *q;
@@ -184,7 +186,7 @@ static void quant_q8_ref(const float *x, size_t k, void *row)
     }
 }
 
-/* ---- attention ---------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 static void add_pv(const uint8_t *v, size_t v_stride, size_t n_pos, size_t n_dim, const float *prob,
                    size_t prob_stride, size_t n_col, float *out, size_t out_stride, bool f16)
@@ -202,14 +204,16 @@ static void add_pv(const uint8_t *v, size_t v_stride, size_t n_pos, size_t n_dim
     }
 }
 
-static void add_pv_f32_ref(const void *v, size_t v_stride, size_t n_pos, size_t n_dim, const float *prob,
-                           size_t prob_stride, size_t n_col, float *out, size_t out_stride)
+static void add_pv_f32_ref(const void *v, size_t v_stride, size_t n_pos, size_t n_dim,
+                           const float *prob, size_t prob_stride, size_t n_col, float *out,
+                           size_t out_stride)
 {
     add_pv(v, v_stride, n_pos, n_dim, prob, prob_stride, n_col, out, out_stride, false);
 }
 
-static void add_pv_f16_ref(const void *v, size_t v_stride, size_t n_pos, size_t n_dim, const float *prob,
-                           size_t prob_stride, size_t n_col, float *out, size_t out_stride)
+static void add_pv_f16_ref(const void *v, size_t v_stride, size_t n_pos, size_t n_dim,
+                           const float *prob, size_t prob_stride, size_t n_col, float *out,
+                           size_t out_stride)
 {
     add_pv(v, v_stride, n_pos, n_dim, prob, prob_stride, n_col, out, out_stride, true);
 }
@@ -231,7 +235,7 @@ static float max_ref(const float *x, size_t n)
     return top;
 }
 
-/* ---- elementwise and reductions ----------------------------------------------------------------- */
+/* ---- elementwise and reductions -------------------------------------------------------------- */
 
 static float dot_ref(const float *a, const float *b, size_t n)
 {
@@ -292,14 +296,14 @@ static float swiglu_oai(float gate, float up)
     return gated(g, 1.702f * g) * (u + 1.0f);
 }
 
-#define ACT(name)                                                                             \
-    static void act_##name##_ref(const float *x, float *y, size_t n)                          \
-    {                                                                                         \
-        for (size_t i = 0; i < n; i++) y[i] = name(x[i]);                                     \
-    }                                                                                         \
-    static void glu_##name##_ref(const float *gate, const float *up, float *y, size_t n)      \
-    {                                                                                         \
-        for (size_t i = 0; i < n; i++) y[i] = name(gate[i]) * up[i];                          \
+#define ACT(name)                                                                                  \
+    static void act_##name##_ref(const float *x, float *y, size_t n)                               \
+    {                                                                                              \
+        for (size_t i = 0; i < n; i++) y[i] = name(x[i]);                                          \
+    }                                                                                              \
+    static void glu_##name##_ref(const float *gate, const float *up, float *y, size_t n)           \
+    {                                                                                              \
+        for (size_t i = 0; i < n; i++) y[i] = name(gate[i]) * up[i];                               \
     }
 ACT(silu)
 ACT(gelu)
@@ -346,10 +350,11 @@ static void f32_to_f16_ref(const float *x, void *y, size_t n)
     }
 }
 
-/* ---- recurrences -------------------------------------------------------------------------------- */
+/* ---- recurrences ----------------------------------------------------------------------------- */
 
-static void gdn_step_ref(float *m, const float *q, const float *k, const float *v, float decay, float beta,
-                         float scale, size_t n_key, size_t n_val, float *out, float *tmp)
+static void gdn_step_ref(float *m, const float *q, const float *k, const float *v, float decay,
+                         float beta, float scale, size_t n_key, size_t n_val, float *out,
+                         float *tmp)
 {
     for (size_t j = 0; j < n_val; j++) {
         double held = 0.0; /* what the state returns for this key */
@@ -367,8 +372,8 @@ static void gdn_step_ref(float *m, const float *q, const float *k, const float *
     }
 }
 
-static void ssm_step_ref(float *h, const float *x, const float *b, const float *cc, float decay, float dt,
-                         float skip, size_t n_chan, size_t n_state, float *out)
+static void ssm_step_ref(float *h, const float *x, const float *b, const float *cc, float decay,
+                         float dt, float skip, size_t n_chan, size_t n_state, float *out)
 {
     for (size_t c = 0; c < n_chan; c++) {
         const float drive = dt * x[c];
@@ -382,13 +387,13 @@ static void ssm_step_ref(float *h, const float *x, const float *b, const float *
     }
 }
 
-/* ---- the table ---------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static void fill_mul(struct kern *k)
 {
-#define FILL(NAME, name, block, group, has_min) \
-    k->mul[DT_##NAME] = mul_##name##_ref;       \
-    k->mul_x[DT_##NAME] = KX_Q8;                \
+#define FILL(NAME, name, block, group, has_min)                                                    \
+    k->mul[DT_##NAME] = mul_##name##_ref;                                                          \
+    k->mul_x[DT_##NAME] = KX_Q8;                                                                   \
     k->to_f32[DT_##NAME] = ref_##name.to_f32;
     KERN_QUANT_TYPES(FILL)
 #undef FILL
@@ -403,8 +408,8 @@ static void fill_mul(struct kern *k)
 void kern_fill_ref(struct kern *k)
 {
     fill_mul(k);
-#define FILL(ACT, name)                \
-    k->act[ACT] = act_##name##_ref;    \
+#define FILL(ACT, name)                                                                            \
+    k->act[ACT] = act_##name##_ref;                                                                \
     k->glu[ACT] = glu_##name##_ref;
     FILL(ACT_SILU, silu)
     FILL(ACT_GELU, gelu)

@@ -113,7 +113,7 @@ static inline void fill_weights(struct rnd *r, const struct kern *k, enum dtype 
     }
 }
 
-/* A matrix (or n_plane of them) at an odd address, as in a mapped file; data freed by free_weights. */
+/* A matrix (or n_plane of them) at an odd address, as in a mapped file; freed by free_weights. */
 static inline struct tensor new_weights(struct rnd *r, const struct kern *k, enum dtype type,
                                         uint64_t n_in, uint64_t n_out, uint64_t n_plane)
 {

@@ -1,6 +1,8 @@
-/* Attention over spans: values against a double softmax, and the same bits for prefill, decode and
- * any pieces between, with any number of threads. */
-#include "test_cpu.h"
+/*
+ * test_cpu_attn.c: attention over spans: values against a double softmax, and the same bits for
+ * prefill, decode and any pieces between, with any number of threads.
+ */
+#include "tests/unit/test_cpu.h"
 
 #include "base/limits.h"
 

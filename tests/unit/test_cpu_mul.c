@@ -1,6 +1,9 @@
-/* Products of weights and activations: values against double loops, and the same bits for any number
- * of threads and any cut of the rows. */
-#include "test_cpu.h"
+/*
+ * test_cpu_mul.c: products of weights and activations: values against double loops, the same bits
+ * for any number of threads and any cut of the rows, and quantised activations held no longer than
+ * they are true.
+ */
+#include "tests/unit/test_cpu.h"
 
 #include "backend/cpu_impl.h"
 #include "quant/block.h"

@@ -1,6 +1,8 @@
-/* Operations on rows: values against double formulas, nothing written outside the destination, and
- * the same bits for any number of threads and any cut of the rows. */
-#include "test_cpu.h"
+/*
+ * test_cpu_rows.c: operations on rows: values against double formulas, nothing written outside the
+ * destination, and the same bits for any number of threads and any cut of the rows.
+ */
+#include "tests/unit/test_cpu.h"
 
 #include "base/limits.h"
 
@@ -55,7 +57,7 @@ static void assert_outside_untouched(const struct rows_case *c)
     }
 }
 
-/* Every level, number of threads and cut: the same bits per level, which stay in the destination. */
+/* Every level, number of threads and cut: the same bits per level. The last ones stay. */
 static void case_run(struct rows_case *c)
 {
     const unsigned levels[] = {0, cpu_detect()};

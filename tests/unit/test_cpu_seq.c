@@ -1,6 +1,8 @@
-/* Recurrences: values against double loops from zero state, the state afterwards, and the same bits
- * for any number of threads and any cut of the rows. */
-#include "test_cpu.h"
+/*
+ * test_cpu_seq.c: recurrences: values against double loops from zero state, the state afterwards,
+ * and the same bits for any number of threads and any cut of the rows.
+ */
+#include "tests/unit/test_cpu.h"
 
 enum { N_ROW = 71, PAD = 8, AT = 3, STATE_AT = 16 };
 

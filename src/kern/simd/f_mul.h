@@ -1,11 +1,13 @@
 /*
  * f_mul.h: F32, F16 and BF16 weights times float activations, for every instruction set.
  *
- * Order of sums: 16 lanes, item i goes to lane i % 16 by one fma, rising; then lanes are folded by halves (8, 4, 2,
- * 1). The last, partial 16 are completed with zeros. So levels with fma agree to the bit.
+ * Order of sums: 16 lanes, item i goes to lane i % 16 by one fma, rising; then lanes are folded by
+ * halves (8, 4, 2, 1). The last, partial 16 are completed with zeros. So levels with fma agree to
+ * the bit.
  *
- * A register tile is F_ROWS x F_COLS sums of 16 lanes. Half floats are widened in the load when there are few
- * columns, and once per row into scratch when there are many.
+ * A register tile is F_ROWS x F_COLS sums of 16 lanes. Half floats are widened in the load, for any
+ * number of columns: widening a row once into scratch was slower (48 instead of 55 GMAC/s at 64
+ * columns, 25 instead of 50 at 4; Zen 4).
  */
 #ifndef KERN_SIMD_F_MUL_H
 #define KERN_SIMD_F_MUL_H
@@ -24,7 +26,6 @@ enum {
     F_ROWS = 2,
     F_COLS = 2, /* 16 of 32 on arm64 */
 #endif
-    WIDEN_COLS_MIN = 4, /* columns from which widening a row once pays */
 };
 
 struct ftype {
@@ -59,13 +60,15 @@ struct f_src {
 };
 
 /* R rows times C columns over 16 items. */
-INLINE void add16(struct f_src w, struct f_src x, int R, int C, struct ftype t, vf sum[F_ROWS][F_COLS][F_VECS])
+INLINE void add16(struct f_src w, struct f_src x, int R, int C, struct ftype t,
+                  vf sum[F_ROWS][F_COLS][F_VECS])
 {
     UNROLL(4)
     for (size_t v = 0; v < F_VECS; v++) {
         vf xv[F_COLS];
         UNROLL(8)
-        for (int c = 0; c < C; c++) xv[c] = load_vf_f32(x.p + (size_t)c * x.stride + v * sizeof(vf));
+        for (int c = 0; c < C; c++)
+            xv[c] = load_vf_f32(x.p + (size_t)c * x.stride + v * sizeof(vf));
         UNROLL(8)
         for (int r = 0; r < R; r++) {
             const vf wv = t.load(w.p + (size_t)r * w.stride + v * V_LANES * t.bytes);
@@ -75,7 +78,8 @@ INLINE void add16(struct f_src w, struct f_src x, int R, int C, struct ftype t, 
     }
 }
 
-INLINE void f_tile(struct f_src w, struct f_src x, size_t k, int R, int C, struct ftype t, float *y, size_t y_stride)
+INLINE void f_tile(struct f_src w, struct f_src x, size_t k, int R, int C, struct ftype t, float *y,
+                   size_t y_stride)
 {
     vf sum[F_ROWS][F_COLS][F_VECS] = {{{{0}}}};
     size_t i = 0;
@@ -87,8 +91,10 @@ INLINE void f_tile(struct f_src w, struct f_src x, size_t k, int R, int C, struc
     if (i < k) {
         uint8_t w16[F_ROWS][64] = {{0}};
         uint8_t x16[F_COLS][64] = {{0}};
-        for (int r = 0; r < R; r++) __builtin_memcpy(w16[r], w.p + (size_t)r * w.stride, (k - i) * t.bytes);
-        for (int c = 0; c < C; c++) __builtin_memcpy(x16[c], x.p + (size_t)c * x.stride, (k - i) * sizeof(float));
+        for (int r = 0; r < R; r++)
+            __builtin_memcpy(w16[r], w.p + (size_t)r * w.stride, (k - i) * t.bytes);
+        for (int c = 0; c < C; c++)
+            __builtin_memcpy(x16[c], x.p + (size_t)c * x.stride, (k - i) * sizeof(float));
         add16((struct f_src){w16[0], 64}, (struct f_src){x16[0], 64}, R, C, t, sum);
     }
     UNROLL(8)
@@ -106,7 +112,10 @@ INLINE void f_rows(const struct kern_mul *a, struct f_src w, size_t r0, int R, s
     for (; c + F_COLS <= a->n_col; c += F_COLS, x.p += F_COLS * x.stride) {
         f_tile(w, x, a->k, R, F_COLS, t, a->y + c * a->y_stride + r0, a->y_stride);
     }
-    for (; c < a->n_col; c++, x.p += x.stride) {
+    for (; c + 2 <= a->n_col; c += 2, x.p += 2 * x.stride) {
+        f_tile(w, x, a->k, R, 2, t, a->y + c * a->y_stride + r0, a->y_stride);
+    }
+    if (c < a->n_col) {
         f_tile(w, x, a->k, R, 1, t, a->y + c * a->y_stride + r0, a->y_stride);
     }
 }
@@ -124,29 +133,17 @@ static const struct ftype ft_bf16 = {load_vf_bf16, 2};
 
 INLINE void f_mul(const struct kern_mul *a, struct ftype t)
 {
-    const bool widen = t.bytes == 2 && a->n_col >= WIDEN_COLS_MIN;
-    float *const wide = a->scratch;
-    size_t n = F_ROWS;
-    for (size_t r = 0; r < a->n_row; r += n) {
-        const struct f_src w = {(const uint8_t *)a->w + r * a->w_stride, a->w_stride};
-        n = a->n_row - r < F_ROWS ? 1 : F_ROWS;
-        if (widen) {
-            for (size_t i = 0; i < n; i++) widen_row(w.p + i * w.stride, wide + i * a->k, a->k, t);
-            const struct f_src s = {(const uint8_t *)wide, a->k * sizeof *wide};
-            if (n == F_ROWS) f_rows(a, s, r, F_ROWS, ft_f32);
-            else f_rows(a, s, r, 1, ft_f32);
-        } else if (n == F_ROWS) {
-            f_rows(a, w, r, F_ROWS, t);
-        } else {
-            f_rows(a, w, r, 1, t);
-        }
-    }
+    struct f_src w = {a->w, a->w_stride};
+    size_t r = 0;
+    for (; r + F_ROWS <= a->n_row; r += F_ROWS, w.p += F_ROWS * w.stride)
+        f_rows(a, w, r, F_ROWS, t);
+    for (; r < a->n_row; r++, w.p += w.stride) f_rows(a, w, r, 1, t);
 }
 
-#define F_MUL(name)                                  \
-    static void mul_##name(const struct kern_mul *a) \
-    {                                                \
-        f_mul(a, ft_##name);                         \
+#define F_MUL(name)                                                                                \
+    static void mul_##name(const struct kern_mul *a)                                               \
+    {                                                                                              \
+        f_mul(a, ft_##name);                                                                       \
     }
 F_MUL(f32)
 F_MUL(f16)

@@ -1,9 +1,10 @@
 /*
  * f_ops.h: float kernels that are not products of matrices, for every instruction set.
  *
- * Elementwise kernels are one function of vectors each, mapped over the row; sums use the 16 lanes of f_mul.h. exp,
- * tanh and log1p are polynomials after a reduction, within 2 ulp of the true value (minimax fits in float64, rounded);
- * infinities and NaN come out as from libm. y may be x everywhere.
+ * Elementwise kernels are one function of vectors each, mapped over the row; sums use the 16 lanes
+ * of f_mul.h. exp, tanh and log1p are polynomials after a reduction, within 2 ulp of the true value
+ * (minimax fits in float64, rounded); infinities and NaN come out as from libm. y may be x
+ * everywhere.
  */
 #ifndef KERN_SIMD_F_OPS_H
 #define KERN_SIMD_F_OPS_H
@@ -19,28 +20,30 @@ INLINE vf vf_set(float f)
     return (vf){0} + f;
 }
 
-/* ---- functions ---------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------- */
 
-/* 2^n p for n in -150 .. 128: in two factors, so that subnormals are rounded and overflow is infinity */
+/* 2^n p for n in -150 .. 128, in two factors: subnormals are rounded and overflow is infinity */
 INLINE vf scale_by_power(vf p, vi n)
 {
     const vi half = n >> 1;
     return p * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
 }
 
-/* x = n ln 2 + r, |r| <= ln 2 / 2; exp(r) - 1 - r by a polynomial. Below -104 it is exactly 0, above 89 infinity. */
+/* x = n ln 2 + r, |r| <= ln 2 / 2; exp(r) - 1 - r by a polynomial. Below -104 the value is exactly 0,
+ * above 89 infinity. */
 INLINE vf vf_exp(vf x)
 {
     x = vf_min(vf_set(89.0f), vf_max(vf_set(-104.0f), x));
-    const vf n = vf_round(x * 0x1.715476p+0f);
-    vf r = vf_fnma(n, vf_set(0x1.62e400p-1f), x);   /* ln 2, high bits: n times it is exact */
-    r = vf_fnma(n, vf_set(0x1.7f7d1cp-20f), r);     /* the rest of ln 2 */
+    const vi power = vf_to_vi(x * 0x1.715476p+0f);
+    const vf n = vi_to_vf(power);
+    vf r = vf_fnma(n, vf_set(0x1.62e400p-1f), x); /* ln 2, high bits: n times it is exact */
+    r = vf_fnma(n, vf_set(0x1.7f7d1cp-20f), r);   /* the rest of ln 2 */
     vf p = vf_fma(vf_set(0x1.6a2430p-10f), r, vf_set(0x1.1239e0p-7f));
     p = vf_fma(p, r, vf_set(0x1.5558f2p-5f));
     p = vf_fma(p, r, vf_set(0x1.555492p-3f));
     p = vf_fma(p, r, vf_set(0x1.fffffcp-2f));
     p = vf_fma(p * r, r, r) + 1.0f;
-    return scale_by_power(p, vf_to_vi(n));
+    return scale_by_power(p, power);
 }
 
 INLINE vf vf_abs(vf x)
@@ -125,18 +128,18 @@ INLINE vf op_softplus(vf a, vf b, vf s)
     return vf_max(vf_set(0.0f), a) + vf_log1p(vf_exp(-vf_abs(a)));
 }
 
-#define ACTS(X)                     \
-    X(ACT_SILU, silu)               \
-    X(ACT_GELU, gelu)               \
-    X(ACT_RELU, relu)               \
-    X(ACT_RELU2, relu2)             \
-    X(ACT_SIGMOID, sigmoid)         \
+#define ACTS(X)                                                                                    \
+    X(ACT_SILU, silu)                                                                              \
+    X(ACT_GELU, gelu)                                                                              \
+    X(ACT_RELU, relu)                                                                              \
+    X(ACT_RELU2, relu2)                                                                            \
+    X(ACT_SIGMOID, sigmoid)                                                                        \
     X(ACT_SOFTPLUS, softplus)
 
-#define GLU_OP(ACT, name)                        \
-    INLINE vf op_glu_##name(vf a, vf b, vf s)    \
-    {                                            \
-        return op_##name(a, b, s) * b;           \
+#define GLU_OP(ACT, name)                                                                          \
+    INLINE vf op_glu_##name(vf a, vf b, vf s)                                                      \
+    {                                                                                              \
+        return op_##name(a, b, s) * b;                                                             \
     }
 ACTS(GLU_OP)
 
@@ -178,9 +181,10 @@ INLINE vf op_softcap(vf a, vf b, vf s)
     return s * vf_tanh(a / s);
 }
 
-/* ---- maps --------------------------------------------------------------------------------------- */
+/* ---- maps ------------------------------------------------------------------------------------ */
 
-INLINE void map(const float *a, const float *b, float *y, size_t n, float s, vf (*op)(vf a, vf b, vf s))
+INLINE void map(const float *a, const float *b, float *y, size_t n, float s,
+                vf (*op)(vf a, vf b, vf s))
 {
     const vf sv = vf_set(s);
     size_t i = 0;
@@ -189,15 +193,15 @@ INLINE void map(const float *a, const float *b, float *y, size_t n, float s, vf 
     store_vf_part(y + i, op(load_vf_part(a + i, n - i), load_vf_part(b + i, n - i), sv), n - i);
 }
 
-#define ACT_KERNEL(ACT, name)                                                      \
-    static void act_##name(const float *x, float *y, size_t n)                     \
-    {                                                                              \
-        map(x, x, y, n, 0.0f, op_##name);                                          \
+#define ACT_KERNEL(ACT, name)                                                                      \
+    static void act_##name(const float *x, float *y, size_t n)                                     \
+    {                                                                                              \
+        map(x, x, y, n, 0.0f, op_##name);                                                          \
     }
-#define GLU_KERNEL(ACT, name)                                                      \
-    static void glu_##name(const float *gate, const float *up, float *y, size_t n) \
-    {                                                                              \
-        map(gate, up, y, n, 0.0f, op_glu_##name);                                  \
+#define GLU_KERNEL(ACT, name)                                                                      \
+    static void glu_##name(const float *gate, const float *up, float *y, size_t n)                 \
+    {                                                                                              \
+        map(gate, up, y, n, 0.0f, op_glu_##name);                                                  \
     }
 ACTS(ACT_KERNEL)
 ACTS(GLU_KERNEL)
@@ -241,7 +245,7 @@ static void row_f32_to_f16(const float *x, void *y, size_t n)
 }
 #endif
 
-/* ---- reductions --------------------------------------------------------------------------------- */
+/* ---- reductions ------------------------------------------------------------------------------ */
 
 static float row_dot(const float *a, const float *b, size_t n)
 {
@@ -293,7 +297,7 @@ static float row_exp_sum(float *x, size_t n, float top)
     return fold16(sum);
 }
 
-/* ---- attention ---------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 enum {
     PV_VECS = 4,
@@ -318,7 +322,8 @@ INLINE void pv_tile(const struct pv *a, size_t d0, size_t c0, int N, int C, stru
     UNROLL(4)
     for (int c = 0; c < C; c++) {
         UNROLL(4)
-        for (int i = 0; i < N; i++) sum[c][i] = load_vf(out + (size_t)c * a->out_stride + (size_t)i * V_LANES);
+        for (int i = 0; i < N; i++)
+            sum[c][i] = load_vf(out + (size_t)c * a->out_stride + (size_t)i * V_LANES);
     }
     for (size_t p = 0; p < a->n_pos; p++) {
         const uint8_t *const v = a->v + p * a->v_stride + d0 * t.bytes;
@@ -334,7 +339,8 @@ INLINE void pv_tile(const struct pv *a, size_t d0, size_t c0, int N, int C, stru
     UNROLL(4)
     for (int c = 0; c < C; c++) {
         UNROLL(4)
-        for (int i = 0; i < N; i++) store_vf(out + (size_t)c * a->out_stride + (size_t)i * V_LANES, sum[c][i]);
+        for (int i = 0; i < N; i++)
+            store_vf(out + (size_t)c * a->out_stride + (size_t)i * V_LANES, sum[c][i]);
     }
 }
 
@@ -368,22 +374,23 @@ INLINE void add_pv(const struct pv *a, struct ftype t)
     if (d < a->n_dim) pv_rest(a, d, t);
 }
 
-#define PV_KERNEL(name)                                                                               \
-    static void add_pv_##name(const void *v, size_t v_stride, size_t n_pos, size_t n_dim,             \
-                              const float *prob, size_t prob_stride, size_t n_col, float *out,        \
-                              size_t out_stride)                                                      \
-    {                                                                                                 \
-        const struct pv a = {v, v_stride, n_pos, n_dim, prob, prob_stride, n_col, out, out_stride};   \
-        add_pv(&a, ft_##name);                                                                        \
+#define PV_KERNEL(name)                                                                            \
+    static void add_pv_##name(const void *v, size_t v_stride, size_t n_pos, size_t n_dim,          \
+                              const float *prob, size_t prob_stride, size_t n_col, float *out,     \
+                              size_t out_stride)                                                   \
+    {                                                                                              \
+        const struct pv a = {                                                                      \
+            v, v_stride, n_pos, n_dim, prob, prob_stride, n_col, out, out_stride};                 \
+        add_pv(&a, ft_##name);                                                                     \
     }
 PV_KERNEL(f32)
 PV_KERNEL(f16)
 
-/* ---- recurrences -------------------------------------------------------------------------------- */
+/* ---- recurrences ----------------------------------------------------------------------------- */
 
 /* One vector of values; n of its lanes exist. */
-INLINE void gdn_lanes(float *m, const float *q, const float *k, const float *v, float decay, float beta,
-                      float gain, size_t n_key, size_t n_val, float *out, size_t n)
+INLINE void gdn_lanes(float *m, const float *q, const float *k, const float *v, float decay,
+                      float beta, float gain, size_t n_key, size_t n_val, float *out, size_t n)
 {
     vf held = {0};
     for (size_t i = 0; i < n_key; i++) {
@@ -397,27 +404,32 @@ INLINE void gdn_lanes(float *m, const float *q, const float *k, const float *v, 
         float *const at = m + i * n_val;
         const vf old = n == V_LANES ? load_vf(at) : load_vf_part(at, n);
         const vf state = vf_fma(vf_set(k[i]), delta, old * decay);
-        if (n == V_LANES) store_vf(at, state);
-        else store_vf_part(at, state, n);
+        if (n == V_LANES)
+            store_vf(at, state);
+        else
+            store_vf_part(at, state, n);
         sum = vf_fma(vf_set(q[i]), state, sum);
     }
-    if (n == V_LANES) store_vf(out, gain * sum);
-    else store_vf_part(out, gain * sum, n);
+    if (n == V_LANES)
+        store_vf(out, gain * sum);
+    else
+        store_vf_part(out, gain * sum, n);
 }
 
-static void row_gdn_step(float *m, const float *q, const float *k, const float *v, float decay, float beta,
-                     float gain, size_t n_key, size_t n_val, float *out, float *tmp)
+static void row_gdn_step(float *m, const float *q, const float *k, const float *v, float decay,
+                         float beta, float gain, size_t n_key, size_t n_val, float *out, float *tmp)
 {
     (void)tmp;
     size_t j = 0;
     for (; j + V_LANES <= n_val; j += V_LANES) {
         gdn_lanes(m + j, q, k, v + j, decay, beta, gain, n_key, n_val, out + j, V_LANES);
     }
-    if (j < n_val) gdn_lanes(m + j, q, k, v + j, decay, beta, gain, n_key, n_val, out + j, n_val - j);
+    if (j < n_val)
+        gdn_lanes(m + j, q, k, v + j, decay, beta, gain, n_key, n_val, out + j, n_val - j);
 }
 
-static void row_ssm_step(float *h, const float *x, const float *b, const float *cc, float decay, float dt,
-                         float skip, size_t n_chan, size_t n_state, float *out)
+static void row_ssm_step(float *h, const float *x, const float *b, const float *cc, float decay,
+                         float dt, float skip, size_t n_chan, size_t n_state, float *out)
 {
     const vf keep = vf_set(decay);
     for (size_t c = 0; c < n_chan; c++) {
@@ -436,7 +448,7 @@ static void row_ssm_step(float *h, const float *x, const float *b, const float *
     }
 }
 
-/* ---- activations to int8 ------------------------------------------------------------------------ */
+/* ---- activations to int8 --------------------------------------------------------------------- */
 
 /* A group of 32 of a cleared row. */
 INLINE void q8_group(const float *x, char *row, size_t k, size_t i)

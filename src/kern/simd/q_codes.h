@@ -1,12 +1,13 @@
 /*
  * q_codes.h: the quantised types taken apart by vectors, for every instruction set.
  *
- * A type is a row of constants and two functions on a chunk of 256 items (8 small blocks or one K block):
- *     codes_x(chunk, g)            the 32 codes of items 32 g ...: unsigned, of at most 63, from which `zero` is to be
- *                        taken; or signed (zero == WIDE) where the code needs 8 bits
+ * A type is a row of constants and two functions on a chunk of 256 items (8 small blocks or one K
+ * block):
+ *     codes_x(chunk, g)            the 32 codes of items 32 g ...: unsigned, of at most 63, from
+ *                                  which ZERO_x is to be taken; or signed (WIDE), of 8 bits
  *     scales_x(chunk, scale, min)  one float per group, in order; min only where the type has it
- * g is a constant after unrolling. A new type is these two, its ZERO_, and its row in KERN_QUANT_TYPES.
- * Layouts: quant/block.h.
+ * g is a constant after unrolling. A new type is these two, its ZERO_, and its row in
+ * KERN_QUANT_TYPES. Layouts: quant/block.h.
  */
 #ifndef KERN_SIMD_Q_CODES_H
 #define KERN_SIMD_Q_CODES_H
@@ -55,7 +56,7 @@ INLINE f32x4 f16_to_all(const uint8_t *p)
     return out[0];
 }
 
-/* ---- small blocks ------------------------------------------------------------------------------- */
+/* ---- small blocks ---------------------------------------------------------------------------- */
 
 INLINE struct codes codes_q4_0(const uint8_t *chunk, size_t g)
 {
@@ -176,7 +177,7 @@ INLINE void scales_mxfp4(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
     scale[1] = mxfp4_scale((u32x4){chunk[4 * b], chunk[5 * b], chunk[6 * b], chunk[7 * b]});
 }
 
-/* ---- blocks of 256 ------------------------------------------------------------------------------ */
+/* ---- blocks of 256 --------------------------------------------------------------------------- */
 
 /* Two bits of items 32 g ...: byte l of 32 holds items l, l + 32, l + 64, l + 96 of a half. */
 INLINE struct codes two_bits(const uint8_t *qs, size_t g)
@@ -233,13 +234,12 @@ INLINE void scales_q3_k(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
     const uint8_t *packed = chunk + 96;
     const uint32_t a = load_u32(packed);
     const uint32_t b = load_u32(packed + 4);
-    const uint32_t top = load_u32(packed + 8); /* byte j: the high bits of scales j, j + 4, j + 8, j + 12 */
+    const uint32_t top =
+        load_u32(packed + 8); /* byte j: the high bits of scales j, j + 4, j + 8, j + 12 */
     const uint32_t low4 = 0x0f0f0f0f;
     const uint32_t high2 = 0x30303030;
-    const u32x4 six = {(a & low4) | (top << 4 & high2),
-                       (b & low4) | (top << 2 & high2),
-                       (a >> 4 & low4) | (top & high2),
-                       (b >> 4 & low4) | (top >> 2 & high2)};
+    const u32x4 six = {(a & low4) | (top << 4 & high2), (b & low4) | (top << 2 & high2),
+                       (a >> 4 & low4) | (top & high2), (b >> 4 & low4) | (top >> 2 & high2)};
     scaled_s8x16((u8x16)six - 32, f16_to_all(chunk + 108), scale);
 }
 
@@ -250,8 +250,8 @@ INLINE struct codes codes_q4_k(const uint8_t *chunk, size_t g)
     return (struct codes){field(load_u8x16(p), shift, 15), field(load_u8x16(p + 16), shift, 15)};
 }
 
-/* 8 scales and 8 minimums of 6 bits: bytes 0..3 and 4..7 hold the first four of each; bytes 8..11 the low nibbles of
- * the others, whose high bits are on top of bytes 0..7. */
+/* 8 scales and 8 minimums of 6 bits: bytes 0..3 and 4..7 hold the first four of each; bytes
+ * 8..11 the low nibbles of the others, whose high bits are on top of bytes 0..7. */
 INLINE void scales_q4_k(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
 {
     const uint32_t a = load_u32(chunk + 4);
@@ -291,7 +291,8 @@ INLINE struct codes codes_q6_k(const uint8_t *chunk, size_t g)
     const uint8_t *high = chunk + 128 + g / 4 * 32;
     const unsigned shift = (unsigned)(g % 4 / 2 * 4);
     return (struct codes){field(load_u8x16(low), shift, 15) | two_bits_up(load_u8x16(high), g),
-                          field(load_u8x16(low + 16), shift, 15) | two_bits_up(load_u8x16(high + 16), g)};
+                          field(load_u8x16(low + 16), shift, 15) |
+                              two_bits_up(load_u8x16(high + 16), g)};
 }
 
 INLINE void scales_q6_k(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
@@ -308,8 +309,8 @@ INLINE struct codes codes_iq4_xs(const uint8_t *chunk, size_t g)
 INLINE void scales_iq4_xs(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
 {
     (void)min;
-    const uint32_t low = load_u32(chunk + 4);   /* nibble g: low bits of scale g */
-    const uint32_t high = load_u16(chunk + 2);  /* pair g: its high bits */
+    const uint32_t low = load_u32(chunk + 4);  /* nibble g: low bits of scale g */
+    const uint32_t high = load_u16(chunk + 2); /* pair g: its high bits */
     uint64_t six = 0;
     for (unsigned g = 0; g < 8; g++) {
         six |= (uint64_t)((low >> 4 * g & 15) | (high >> 2 * g & 3) << 4) << 8 * g;
@@ -319,7 +320,7 @@ INLINE void scales_iq4_xs(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
     scale[1] = d * (u8x4_to_f32((uint32_t)(six >> 32)) - 32.0f);
 }
 
-/* ---- the types as constants --------------------------------------------------------------------- */
+/* ---- the types as constants ------------------------------------------------------------------ */
 
 struct qtype {
     struct codes (*codes)(const uint8_t *chunk, size_t g);
@@ -331,24 +332,48 @@ struct qtype {
 };
 
 enum { /* what the codes of a type are too large by: a power of two, 0, or WIDE */
-    ZERO_q4_0 = 8,
-    ZERO_q4_1 = 0,
-    ZERO_q5_0 = 16,
-    ZERO_q5_1 = 0,
-    ZERO_q8_0 = WIDE,
-    ZERO_iq4_nl = WIDE,
-    ZERO_mxfp4 = 16,
-    ZERO_q2_k = 0,
-    ZERO_q3_k = 4,
-    ZERO_q4_k = 0,
-    ZERO_q5_k = 0,
-    ZERO_q6_k = 32,
-    ZERO_iq4_xs = WIDE,
+       ZERO_q4_0 = 8,
+       ZERO_q4_1 = 0,
+       ZERO_q5_0 = 16,
+       ZERO_q5_1 = 0,
+       ZERO_q8_0 = WIDE,
+       ZERO_iq4_nl = WIDE,
+       ZERO_mxfp4 = 16,
+       ZERO_q2_k = 0,
+       ZERO_q3_k = 4,
+       ZERO_q4_k = 0,
+       ZERO_q5_k = 0,
+       ZERO_q6_k = 32,
+       ZERO_iq4_xs = WIDE,
 };
 
-#define QTYPE(NAME, name, block, group, has_min)                                                  \
-    static const struct qtype qt_##name = {codes_##name, scales_##name, block,   NAME##_BYTES,    \
+#define QTYPE(NAME, name, block, group, has_min)                                                   \
+    static const struct qtype qt_##name = {codes_##name, scales_##name, block,      NAME##_BYTES,  \
                                            group,        has_min,       ZERO_##name};
 KERN_QUANT_TYPES(QTYPE)
+
+/* ---- taking the zero out --------------------------------------------------------------------- */
+
+/* Sums of codes are too large by zero times the sum of the activations; n is -128 times that
+ * sum. Signed codes are exact, unless the level multiplies them as w + 128. */
+INLINE int has_zero(int zero)
+{
+    return zero && (zero != WIDE || WIDE_IS_OFFSET);
+}
+
+INLINE int zero_shift(int zero)
+{
+    return has_zero(zero) ? 7 - __builtin_ctz((unsigned)zero) : 0;
+}
+
+/* What the sums of a tile's columns start from. */
+INLINE void t_start(const int32_t *n, size_t stride, int n_col, int zero, vi *sum)
+{
+    UNROLL(16)
+    for (int c = 0; c < n_col; c++) {
+        sum[c] = (vi){0};
+        if (has_zero(zero)) sum[c] += n[(size_t)c * stride / sizeof *n] >> zero_shift(zero);
+    }
+}
 
 #endif

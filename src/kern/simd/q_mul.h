@@ -1,19 +1,20 @@
 /*
- * q_mul.h: quantised weights times int8 activations, for every instruction set; the order of sums is that of
- * kern_impl.h.
+ * q_mul.h: quantised weights times int8 activations, for every instruction set; the order of sums
+ * is that of kern_impl.h.
  *
- * Few columns (direct): a row is decoded in registers, 256 items at a time, straight from the mapped file; the
- * integer sums of a chunk's groups become the lanes of one vector, which one fma takes. Bound by memory.
+ * Few columns (direct): a row is decoded in registers, 256 items at a time, straight from the
+ * mapped file; the integer sums of a chunk's groups become the lanes of one vector, which one fma
+ * takes. Bound by memory.
  *
- * Many columns (tiled): T_ROWS rows are decoded once into scratch, 4 items of each row side by side, so that a
- * vector has a row per lane and needs no sums across lanes; all columns then sweep over the tile, T_COLS at a time.
- * To keep the order, the tile is sorted by lane: group j of all chunks, then group j + 1. The file that includes
- * this one supplies
- *     T_COLS                              columns of a register tile
- *     T_CODES(codes, zero)                codes as the tile stores them (an offset may be added)
- *     t_dot(w, x, stride, n_quad, C, zero, sum)   sum[c] += dot of 4 n_quad items of all rows with column c; sum
- *                                         holds T_CORRECTION before
- *     T_NEEDS_N(zero), T_SHIFT(zero)      whether and by how much n32 or n16 is shifted to undo the offset
+ * Many columns (tiled): T_ROWS rows are decoded once into scratch, 4 items of each row side by
+ * side, so that a vector has a row per lane and needs no sums across lanes; all columns then sweep
+ * over the tile, T_COLS at a time. To keep the order, the tile is sorted by lane: group j of all
+ * chunks, then group j + 1. The file that includes this one supplies
+ *     T_COLS                 columns of a register tile
+ *     T_CODES(codes, zero)   codes as the tile stores them: an offset may be added
+ *     t_dot(w, x, n, stride, n_quad, n_col, zero, sum)
+ *                            sum[c] = exact dot product of 4 n_quad items of all rows with
+ *                            column c; columns are `stride` bytes apart
  */
 #ifndef KERN_SIMD_Q_MUL_H
 #define KERN_SIMD_Q_MUL_H
@@ -21,16 +22,16 @@
 #include "kern/simd/q_codes.h"
 
 enum {
-    TILE_COLS_MIN = 4,       /* fewer columns are multiplied directly */
+    TILE_COLS_MIN = 3, /* fewer columns are multiplied directly */
     TAIL_BYTES_MAX = 8 * Q8_0_BYTES,
-    PREFETCH_BYTES = 2048,   /* KERNELS.md section 8: the gain saturates there */
+    PREFETCH_BYTES = 2048, /* 13 instead of 10 GB/s on one core; more than 2 KB ahead adds little */
 };
 
-/* ---- views -------------------------------------------------------------------------------------- */
+/* ---- views ----------------------------------------------------------------------------------- */
 
 struct act { /* one act_q8 row */
     const int8_t *q;
-    const float *d, *s;   /* s and n per group of the type */
+    const float *d, *s; /* s and n per group of the type */
     const int32_t *n;
 };
 
@@ -52,8 +53,10 @@ INLINE size_t chunk_bytes(struct qtype t)
     return CHUNK / t.block_items * t.block_bytes;
 }
 
-/* Chunk i of a row of k items. A partial one is completed, in tail, with zero blocks: their scales are zero. */
-INLINE const uint8_t *chunk_at(const uint8_t *row, size_t k, size_t i, struct qtype t, uint8_t tail[TAIL_BYTES_MAX])
+/* Chunk i of a row of k items. A partial one is completed, in tail, with zero blocks, whose scales
+ * are zero. */
+INLINE const uint8_t *chunk_at(const uint8_t *row, size_t k, size_t i, struct qtype t,
+                               uint8_t tail[TAIL_BYTES_MAX])
 {
     const uint8_t *const chunk = row + i * chunk_bytes(t);
     if (t.block_items == CHUNK || (i + 1) * CHUNK <= k) return chunk;
@@ -62,20 +65,7 @@ INLINE const uint8_t *chunk_at(const uint8_t *row, size_t k, size_t i, struct qt
     return tail;
 }
 
-/* ---- direct ------------------------------------------------------------------------------------- */
-
-/* Takes `zero` per code out of the sums of four groups: n is -128 times the sum of their activations. */
-INLINE s32x4 without_zero(s32x4 sum, const int32_t *n, int zero)
-{
-    if (zero == 0 || (zero == WIDE && !WIDE_IS_OFFSET)) return sum;
-    const int shift = 7 - __builtin_ctz((unsigned)zero);
-    return sum + (load_s32x4(n) >> shift);
-}
-
-INLINE s32x4 dot_half(const struct codes *c, size_t half, s8x16 x, int wide)
-{
-    return dot16(half ? c->hi : c->lo, x, wide);
-}
+/* ---- direct ---------------------------------------------------------------------------------- */
 
 /* Integer sums of groups 4 i ... of a chunk. */
 INLINE s32x4 group_sums(const uint8_t *w, const int8_t *x, size_t i, struct qtype t)
@@ -101,7 +91,8 @@ INLINE s32x4 group_sums(const uint8_t *w, const int8_t *x, size_t i, struct qtyp
     return sums4(v);
 }
 
-INLINE void add_chunk(const uint8_t *w, const struct act *x, size_t i_chunk, struct qtype t, f32x4 *lane)
+INLINE void add_chunk(const uint8_t *w, const struct act *x, size_t i_chunk, struct qtype t,
+                      f32x4 *lane)
 {
     const size_t n_vec = CHUNK / t.group / 4;
     f32x4 scale[4];
@@ -117,8 +108,8 @@ INLINE void add_chunk(const uint8_t *w, const struct act *x, size_t i_chunk, str
     UNROLL(4)
     for (size_t i = 0; i < n_vec; i++) {
         const size_t g = (i_chunk * n_vec + i) * 4;
-        const s32x4 raw = group_sums(w, x->q + i_chunk * CHUNK, i, t);
-        const s32x4 sum = without_zero(raw, x->n + g, t.zero);
+        s32x4 sum = group_sums(w, x->q + i_chunk * CHUNK, i, t);
+        if (has_zero(t.zero)) sum += load_s32x4(x->n + g) >> zero_shift(t.zero);
         lane[i] = fma4(s32x4_to_f32(sum), scale[i] * d[i], lane[i]);
         if (t.has_min) lane[i] = fnma4(min[i], load_f32x4(x->s + g), lane[i]);
     }
@@ -131,7 +122,8 @@ INLINE float dot_row(const uint8_t *w, const struct act *x, size_t k, struct qty
     for (size_t i = 0; i * CHUNK < k; i++) {
         const uint8_t *const chunk = chunk_at(w, k, i, t, tail);
         UNROLL(8)
-        for (size_t b = 0; b < chunk_bytes(t); b += 64) __builtin_prefetch(chunk + PREFETCH_BYTES + b);
+        for (size_t b = 0; b < chunk_bytes(t); b += 64)
+            __builtin_prefetch(chunk + PREFETCH_BYTES + b);
         add_chunk(chunk, x, i, t, lane);
     }
     float total = 0.0f;
@@ -153,7 +145,7 @@ INLINE void mul_direct(const struct kern_mul *a, struct qtype t)
     }
 }
 
-/* ---- tiled -------------------------------------------------------------------------------------- */
+/* ---- tiled ----------------------------------------------------------------------------------- */
 
 enum { T_ROWS = V_LANES };
 
@@ -170,7 +162,8 @@ INLINE struct tile tile_view(const struct kern_mul *a, struct qtype t)
     const size_t n_entry = n_chunk * (CHUNK / t.group);
     uint8_t *const q = a->scratch;
     float *const scale = (float *)(void *)(q + n_entry * t.group * T_ROWS);
-    return (struct tile){.q = q, .scale = scale, .min = scale + n_entry * T_ROWS, .n_chunk = n_chunk};
+    return (struct tile){
+        .q = q, .scale = scale, .min = scale + n_entry * T_ROWS, .n_chunk = n_chunk};
 }
 
 /* 16 codes of 4 rows: 4 items of each row side by side. quad counts fours within the group. */
@@ -185,7 +178,8 @@ INLINE void put_codes(u8x16 rows[4], uint8_t *group, size_t quad, size_t r)
 }
 
 /* Four floats of 4 rows, for groups 4 i ... of a chunk. */
-INLINE void put_floats(const f32x4 rows[4], float *dst, size_t i_chunk, size_t n_chunk, size_t i, size_t r)
+INLINE void put_floats(const f32x4 rows[4], float *dst, size_t i_chunk, size_t n_chunk, size_t i,
+                       size_t r)
 {
     s32x4 v[4] = {(s32x4)rows[0], (s32x4)rows[1], (s32x4)rows[2], (s32x4)rows[3]};
     transpose4(v);
@@ -196,7 +190,8 @@ INLINE void put_floats(const f32x4 rows[4], float *dst, size_t i_chunk, size_t n
 }
 
 /* Chunk i_chunk of rows r .. r + 3 of the tile. */
-INLINE void put_chunk(const uint8_t *const w[4], const struct tile *tile, size_t i_chunk, size_t r, struct qtype t)
+INLINE void put_chunk(const uint8_t *const w[4], const struct tile *tile, size_t i_chunk, size_t r,
+                      struct qtype t)
 {
     const size_t n_lane = CHUNK / t.group;
     UNROLL(8)
@@ -248,7 +243,8 @@ INLINE void put_rows(const struct kern_mul *a, size_t r0, const struct tile *til
 }
 
 /* Columns c0 .. c0 + C - 1 of one tile. x: the act view of column c0. */
-INLINE void sweep(const struct kern_mul *a, const struct tile *tile, size_t r0, size_t c0, int C, struct qtype t)
+INLINE void sweep(const struct kern_mul *a, const struct tile *tile, size_t r0, size_t c0, int C,
+                  struct qtype t)
 {
     const struct act x = act_view(a, c0, t);
     const size_t n_lane = CHUNK / t.group;
@@ -282,8 +278,10 @@ INLINE void sweep(const struct kern_mul *a, const struct tile *tile, size_t r0, 
     UNROLL(16)
     for (int c = 0; c < C; c++) {
         float *const y = a->y + (c0 + (size_t)c) * a->y_stride + r0;
-        if (n_row == T_ROWS) store_vf(y, total[c]);
-        else store_vf_part(y, total[c], n_row);
+        if (n_row == T_ROWS)
+            store_vf(y, total[c]);
+        else
+            store_vf_part(y, total[c], n_row);
     }
 }
 
@@ -294,16 +292,18 @@ INLINE void mul_tiled(const struct kern_mul *a, struct qtype t)
         put_rows(a, r, &tile, t);
         size_t c = 0;
         for (; c + T_COLS <= a->n_col; c += T_COLS) sweep(a, &tile, r, c, T_COLS, t);
-        for (; c + 2 <= a->n_col; c += 2) sweep(a, &tile, r, c, 2, t);
-        if (c < a->n_col) sweep(a, &tile, r, c, 1, t);
+        for (; c + T_COLS / 2 <= a->n_col; c += T_COLS / 2) sweep(a, &tile, r, c, T_COLS / 2, t);
+        for (; c < a->n_col; c++) sweep(a, &tile, r, c, 1, t);
     }
 }
 
-#define Q_MUL(NAME, name, block, group, has_min)                          \
-    static void mul_##name(const struct kern_mul *a)                      \
-    {                                                                     \
-        if (a->n_col < TILE_COLS_MIN) mul_direct(a, qt_##name);           \
-        else mul_tiled(a, qt_##name);                                     \
+#define Q_MUL(NAME, name, block, group, has_min)                                                   \
+    static void mul_##name(const struct kern_mul *a)                                               \
+    {                                                                                              \
+        if (a->n_col < TILE_COLS_MIN)                                                              \
+            mul_direct(a, qt_##name);                                                              \
+        else                                                                                       \
+            mul_tiled(a, qt_##name);                                                               \
     }
 KERN_QUANT_TYPES(Q_MUL)
 

@@ -1,12 +1,14 @@
 /*
- * vec.h: the vector types that the kernels of every level share, and what the compiler can do with them.
+ * vec.h: the vector types that the kernels of every level share, and what the compiler can do with
+ * them.
  *
- * Vectors are the compiler's own (GNU C vector extension), so +, *, &, << and comparisons need no name per
- * instruction set. What they cannot say (fused multiply-add, table look-up, int8 dot products, half floats) is
- * in vec_x86.h and vec_arm.h, in 128 bits for decoding weights and at the level's full width, V_LANES floats, else.
+ * Vectors are the compiler's own (GNU C vector extension), so +, *, &, << and comparisons need no
+ * name per instruction set. What they cannot say (fused multiply-add, table look-up, int8 dot
+ * products, half floats) is in vec_x86.h and vec_arm.h, in 128 bits for decoding weights and at the
+ * level's full width, V_LANES floats, else.
  *
- * Everything is static: each file that is compiled with its own flags has its own copies, and none of them can
- * be linked into code that must run on a lesser CPU.
+ * Everything is static: each file that is compiled with its own flags has its own copies, and none
+ * of them can be linked into code that must run on a lesser CPU.
  */
 #ifndef KERN_SIMD_VEC_H
 #define KERN_SIMD_VEC_H

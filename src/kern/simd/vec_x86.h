@@ -2,9 +2,9 @@
  * vec_x86.h: what vec.h leaves to the instruction set, at the level that the file's flags allow:
  * SSE4.1, AVX2 with FMA and F16C, AVX-512, AVX-512 VNNI.
  *
- * Without VNNI a product of bytes is maddubs, u8 x s8 with a saturating sum of two: exact for codes of up to
- * 63 (2 * 63 * 127 < 2^15, and the sum of two such sums too); for signed codes |w| * sign(x, w) is used, at
- * most 2 * 128 * 127 < 2^15.
+ * Without VNNI a product of bytes is maddubs, u8 x s8 with a saturating sum of two: exact for codes
+ * of up to 63 (2 * 63 * 127 < 2^15, and the sum of two such sums too); for signed codes |w| *
+ * sign(x, w) is used, at most 2 * 128 * 127 < 2^15.
  */
 #ifndef KERN_SIMD_VEC_X86_H
 #define KERN_SIMD_VEC_X86_H
@@ -13,7 +13,7 @@
 
 #include <immintrin.h>
 
-/* ---- 128 bits: decoding and the one-column product ---------------------------------------------- */
+/* ---- 128 bits: decoding and the one-column product ------------------------------------------- */
 
 INLINE u8x16 table_u8x16(u8x16 table, u8x16 index) /* index < 16 */
 {
@@ -156,8 +156,8 @@ INLINE void f16x8_to_f32(u16x8 h, f32x4 out[2])
 
 #else
 
-/* Exponent and fraction are moved into place and the bias mended by a product, exact for subnormals too;
- * infinity and NaN get their exponent back. */
+/* Exponent and fraction are moved into place and the bias mended by a product, exact for
+ * subnormals too; infinity and NaN get their exponent back. */
 INLINE f32x4 f16x4_to_f32(u32x4 h)
 {
     const u32x4 abs = (h & 0x7fff) << 13;
@@ -174,56 +174,75 @@ INLINE void f16x8_to_f32(u16x8 h, f32x4 out[2])
 
 #endif
 
-/* ---- full width: tiles, floats ------------------------------------------------------------------ */
+/* ---- full width: tiles, floats --------------------------------------------------------------- */
 
+/* MM(op) is the intrinsic of the level's width; vm, vmi are its types. */
 #if V_LANES == 16
-#define V_STORES_F16 1
+#define MM(op) _mm512_##op
+typedef __m512 vm;
+typedef __m512i vmi;
+#elif V_LANES == 8
+#define MM(op) _mm256_##op
+typedef __m256 vm;
+typedef __m256i vmi;
+#else
+#define MM(op) _mm_##op
+typedef __m128 vm;
+typedef __m128i vmi;
+#endif
+
+#if defined(__FMA__)
 
 INLINE vf vf_fma(vf a, vf b, vf c)
 {
-    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+    return (vf)MM(fmadd_ps)((vm)a, (vm)b, (vm)c);
 }
 
 INLINE vf vf_fnma(vf a, vf b, vf c)
 {
-    return (vf)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c);
+    return (vf)MM(fnmadd_ps)((vm)a, (vm)b, (vm)c);
 }
 
-/* NaN in b passes */
-INLINE vf vf_max(vf a, vf b)
+#else
+
+INLINE vf vf_fma(vf a, vf b, vf c)
 {
-    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+    return fma4(a, b, c);
+}
+
+INLINE vf vf_fnma(vf a, vf b, vf c)
+{
+    return fnma4(a, b, c);
+}
+
+#endif
+
+INLINE vf vf_max(vf a, vf b) /* NaN in b passes */
+{
+    return (vf)MM(max_ps)((vm)a, (vm)b);
 }
 
 INLINE vf vf_min(vf a, vf b)
 {
-    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+    return (vf)MM(min_ps)((vm)a, (vm)b);
 }
 
-INLINE vf vf_round(vf a)
+INLINE vi vf_to_vi(vf a) /* to nearest even */
 {
-    return (vf)_mm512_roundscale_ps((__m512)a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-INLINE vi vf_to_vi(vf a)
-{
-    return (vi)_mm512_cvtps_epi32((__m512)a);
+    return (vi)MM(cvtps_epi32)((vm)a);
 }
 
 INLINE vf vi_to_vf(vi a)
 {
-    return (vf)_mm512_cvtepi32_ps((__m512i)a);
+    return (vf)MM(cvtepi32_ps)((vmi)a);
 }
 
-INLINE vf load_vf_f16(const uint8_t *p)
-{
-    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)(const void *)p));
-}
+#if V_LANES == 16
+#define V_STORES_F16 1
 
-INLINE vf load_vf_bf16(const uint8_t *p)
+INLINE __m256i load_halves(const uint8_t *p)
 {
-    const __m256i v = _mm256_loadu_si256((const __m256i_u *)(const void *)p);
-    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16);
+    return _mm256_loadu_si256((const __m256i_u *)(const void *)p);
 }
 
 INLINE void store_vf_f16(uint8_t *p, vf v)
@@ -232,7 +251,7 @@ INLINE void store_vf_f16(uint8_t *p, vf v)
     _mm256_storeu_si256((__m256i_u *)(void *)p, h);
 }
 
-/* 16 lanes to 4: i, i + 4, i + 8 and i + 12 are added, the outer two pairs of halves first */
+/* 16 lanes to 4: lanes i, i + 4, i + 8, i + 12, halves first */
 INLINE f32x4 fold4(const vf v[1])
 {
     const __m256 hi = _mm512_extractf32x8_ps((__m512)v[0], 1);
@@ -243,50 +262,9 @@ INLINE f32x4 fold4(const vf v[1])
 #elif V_LANES == 8
 #define V_STORES_F16 1
 
-INLINE vf vf_fma(vf a, vf b, vf c)
+INLINE __m128i load_halves(const uint8_t *p)
 {
-    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-}
-
-INLINE vf vf_fnma(vf a, vf b, vf c)
-{
-    return (vf)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c);
-}
-
-INLINE vf vf_max(vf a, vf b) /* NaN in b passes */
-{
-    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
-}
-
-INLINE vf vf_min(vf a, vf b)
-{
-    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
-}
-
-INLINE vf vf_round(vf a)
-{
-    return (vf)_mm256_round_ps((__m256)a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-INLINE vi vf_to_vi(vf a)
-{
-    return (vi)_mm256_cvtps_epi32((__m256)a);
-}
-
-INLINE vf vi_to_vf(vi a)
-{
-    return (vf)_mm256_cvtepi32_ps((__m256i)a);
-}
-
-INLINE vf load_vf_f16(const uint8_t *p)
-{
-    return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)(const void *)p));
-}
-
-INLINE vf load_vf_bf16(const uint8_t *p)
-{
-    const __m128i v = _mm_loadu_si128((const __m128i_u *)(const void *)p);
-    return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16);
+    return _mm_loadu_si128((const __m128i_u *)(const void *)p);
 }
 
 INLINE void store_vf_f16(uint8_t *p, vf v)
@@ -304,49 +282,9 @@ INLINE f32x4 fold4(const vf v[2])
 #else
 #define V_STORES_F16 0
 
-INLINE vf vf_fma(vf a, vf b, vf c)
+INLINE __m128i load_halves(const uint8_t *p)
 {
-    return fma4(a, b, c);
-}
-
-INLINE vf vf_fnma(vf a, vf b, vf c)
-{
-    return fnma4(a, b, c);
-}
-
-INLINE vf vf_max(vf a, vf b) /* NaN in b passes */
-{
-    return (vf)_mm_max_ps((__m128)a, (__m128)b);
-}
-
-INLINE vf vf_min(vf a, vf b)
-{
-    return (vf)_mm_min_ps((__m128)a, (__m128)b);
-}
-
-INLINE vf vf_round(vf a)
-{
-    return (vf)_mm_round_ps((__m128)a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-INLINE vi vf_to_vi(vf a)
-{
-    return f32x4_to_s32(a);
-}
-
-INLINE vf vi_to_vf(vi a)
-{
-    return s32x4_to_f32(a);
-}
-
-INLINE vf load_vf_f16(const uint8_t *p)
-{
-    return f16x4_to_f32((u32x4)_mm_cvtepu16_epi32(_mm_loadu_si64(p)));
-}
-
-INLINE vf load_vf_bf16(const uint8_t *p)
-{
-    return (vf)_mm_slli_epi32(_mm_cvtepu16_epi32(_mm_loadu_si64(p)), 16);
+    return _mm_loadu_si64(p);
 }
 
 INLINE f32x4 fold4(const vf v[4])
@@ -355,5 +293,19 @@ INLINE f32x4 fold4(const vf v[4])
 }
 
 #endif
+
+INLINE vf load_vf_f16(const uint8_t *p)
+{
+#if defined(__F16C__)
+    return (vf)MM(cvtph_ps)(load_halves(p));
+#else
+    return f16x4_to_f32((u32x4)_mm_cvtepu16_epi32(load_halves(p)));
+#endif
+}
+
+INLINE vf load_vf_bf16(const uint8_t *p)
+{
+    return (vf)MM(slli_epi32)(MM(cvtepu16_epi32)(load_halves(p)), 16);
+}
 
 #endif

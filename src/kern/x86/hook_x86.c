@@ -9,6 +9,8 @@
 
 void kern_hook_x86(struct kern *k, unsigned cpu)
 {
+    if (!(cpu & CPU_SSE)) return;
+    kern_fill_sse(k);
     if (!(cpu & CPU_AVX2)) return;
     kern_fill_avx2(k);
     if (!(cpu & CPU_AVX512)) return;

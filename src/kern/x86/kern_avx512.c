@@ -1,5 +1,6 @@
 /*
- * kern_avx512.c: float kernels for AVX-512. Quantised products gain from it only with VNNI (kern_vnni.c).
+ * kern_avx512.c: float kernels for AVX-512. Quantised products gain from it only with VNNI
+ * (kern_vnni.c).
  */
 #if defined(__x86_64__)
 

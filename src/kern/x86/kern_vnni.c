@@ -1,8 +1,8 @@
 /*
  * kern_vnni.c: quantised products for AVX-512 VNNI: dpbusd, 4 products of u8 x s8 per lane.
  *
- * Codes are stored in the tile with 128 in place of zero, or as they are where the type has a minimum; the sum
- * starts from n32 or n16, which takes the offset out again, exactly.
+ * Codes are stored in the tile with 128 in place of zero, or as they are where the type has a
+ * minimum; the sum starts from n32 or n16, which takes the offset out again, exactly.
  */
 #if defined(__x86_64__)
 
@@ -11,15 +11,13 @@
 #include "kern/simd/q_codes.h"
 
 #define T_COLS 8
-#define T_CODES(codes, zero) ((zero) == WIDE ? (codes) ^ 0x80 : (zero) ? (codes) + (uint8_t)(128 - (zero)) : (codes))
+#define T_CODES(codes, zero)                                                                       \
+    ((zero) == WIDE ? (codes) ^ 0x80 : (zero) ? (codes) + (uint8_t)(128 - (zero)) : (codes))
 
-INLINE void t_dot(const uint8_t *w, const int8_t *x, const int32_t *n, size_t stride, size_t n_quad, int n_col,
-                  int zero, vi *sum)
+INLINE void t_dot(const uint8_t *w, const int8_t *x, const int32_t *n, size_t stride, size_t n_quad,
+                  int n_col, int zero, vi *sum)
 {
-    UNROLL(8)
-    for (int c = 0; c < n_col; c++) {
-        sum[c] = (vi){0} + (zero ? n[(size_t)c * stride / sizeof *n] : 0);
-    }
+    t_start(n, stride, n_col, zero ? WIDE : 0, sum);
     UNROLL(8)
     for (size_t i = 0; i < n_quad; i++) {
         const __m512i quad = _mm512_loadu_si512(w + i * 64);

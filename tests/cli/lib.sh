@@ -1,0 +1,64 @@
+# lib.sh: how a test of the command line is written. Read by the test scripts of this folder, which
+# run in a temporary directory of their own. TAP. MOXIE names the program, ./moxie by default.
+set -u
+
+case ${MOXIE:=./moxie} in /*) ;; *) MOXIE=$PWD/$MOXIE ;; esac
+here=$(cd "$(dirname "$0")" && pwd)
+demo=$here/../../models/demo/tinymoe-q8_0.gguf
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp" || exit 1
+unset $(env | sed -n 's/^\(MOXIE_[A-Z_0-9]*\)=.*/\1/p') NO_COLOR CLICOLOR
+echo 0 >"$tmp/.count" # in a file, so that tests may run in a subshell
+
+result() # EXIT_CODE NAME
+{
+    n=$(($(cat "$tmp/.count") + 1))
+    echo $n >"$tmp/.count"
+    if [ "$1" = 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; fi
+}
+
+skip() # NAME REASON
+{
+    n=$(($(cat "$tmp/.count") + 1))
+    echo $n >"$tmp/.count"
+    echo "ok $n - $1 # SKIP $2"
+}
+
+# like TEXT PATTERN: a shell pattern
+like() { case $1 in $2) return 0 ;; esac; return 1; }
+
+# check NAME CODE STDOUT STDERR ARG...: runs moxie with ARG... and the caller's standard input.
+# STDOUT is the exact text (backslash escapes are expanded), @FILE that holds it, or ~PATTERN; STDERR
+# is a pattern for all of it. What came stays in the files out and err.
+check()
+{
+    name=$1 want_code=$2 want_out=$3 want_err=$4
+    shift 4
+    "$MOXIE" "$@" >out 2>err
+    code=$?
+    bad=
+    [ $code = "$want_code" ] || bad="$bad exit code $code, expected $want_code;"
+    case $want_out in
+    @*) cmp -s out "${want_out#@}" || bad="$bad stdout differs from ${want_out#@};" ;;
+    "~"*) like "$(cat out)" "${want_out#\~}" || bad="$bad stdout is not like $want_out;" ;;
+    *) printf '%b' "$want_out" | cmp -s out - || bad="$bad stdout is '$(head -c 300 out)';" ;;
+    esac
+    like "$(cat err)" "$want_err" || bad="$bad stderr is '$(head -c 300 err)', expected $want_err;"
+    [ -z "$bad" ]
+    result $? "$name"
+    [ -z "$bad" ] || echo "# $MOXIE $*:$bad"
+}
+
+# usage NAME STDERR ARG...: exit code 2, nothing on stdout, one line on stderr
+usage() { name_=$1 err_=$2; shift 2; check "$name_" 2 '' "moxie: $err_" "$@" </dev/null; one_line; }
+# input NAME STDERR ARG...: exit code 3
+input() { name_=$1 err_=$2; shift 2; check "$name_" 3 '' "*moxie: $err_" "$@" </dev/null; }
+one_line()
+{
+    [ "$(wc -l <err)" = 1 ]
+    result $? "$name: one line on stderr"
+}
+
+is_demo="moxie: no model given*demo model*childish stories*"
+
