@@ -24,58 +24,61 @@
 
 static const struct {
     const char *text;
-    bool ends; /* the model stops here */
+    bool ends;          /* the model stops here */
+    const char *unless; /* means something else in a vocabulary that has this token */
 } control_names[] = {
-    {"<|eot_id|>", true},
-    {"<|eom_id|>", true},
-    {"<|im_end|>", true},
-    {"<|end|>", true},
-    {"<|endoftext|>", true},
-    {"<|end_of_text|>", true},
-    {"<end_of_turn>", true},
-    {"<turn|>", true}, /* gemma 4 */
-    {"<|return|>", true}, /* gpt-oss */
-    {"<|call|>", true},
-    {"<|flush|>", true}, /* solar */
-    {"<|calls|>", true},
-    {"<EOT>", true},
-    {"_<EOT>", true},
-    {"[EOT]", true}, /* kimi */
-    {"[EOS]", true},
-    {"<end_of_utterance>", true},
-    {"<｜end▁of▁sentence｜>", true}, /* deepseek */
-    {"<|fim_pad|>", true},
-    {"<fim-pad>", true},
-    {"<fim_pad>", true},
-    {"<PAD>", true},
-    {"[PAD]", true},
-    {"<|fim_repo|>", true},
-    {"<|repo_name|>", true},
-    {"<fim-repo>", true},
-    {"<REPO>", true},
-    {"<reponame>", true},
-    {"<|file_sep|>", true},
-    {"<|fim_prefix|>", false},
-    {"<fim-prefix>", false},
-    {"<fim_prefix>", false},
-    {"<｜fim▁begin｜>", false},
-    {"<PRE>", false},
-    {"▁<PRE>", false},
-    {"<|code_prefix|>", false},
-    {"<|fim_suffix|>", false},
-    {"<fim-suffix>", false},
-    {"<fim_suffix>", false},
-    {"<｜fim▁hole｜>", false},
-    {"<SUF>", false},
-    {"▁<SUF>", false},
-    {"<|code_suffix|>", false},
-    {"<|fim_middle|>", false},
-    {"<fim-middle>", false},
-    {"<fim_middle>", false},
-    {"<｜fim▁end｜>", false},
-    {"<MID>", false},
-    {"▁<MID>", false},
-    {"<|code_middle|>", false},
+    {"</s>", true, "<|tool_response>"},
+    {"<|end|>", true, "<|call|>"}, /* gpt-oss ends a message with it, not a turn */
+    {"<|return|>", true, NULL},
+    {"<|call|>", true, NULL},
+    {"<|flush|>", true, NULL},
+    {"<|calls|>", true, NULL},
+    {"<|im_end|>", true, NULL},
+    {"<|eot_id|>", true, NULL},
+    {"<|eom_id|>", true, NULL},
+    {"<|endoftext|>", true, NULL},
+    {"<|end_of_text|>", true, NULL},
+    {"<end_of_utterance>", true, NULL},
+    {"<end_of_turn>", true, NULL},
+    {"<turn|>", true, NULL},
+    {"<|tool_response>", true, NULL},
+    {"<｜end▁of▁sentence｜>", true, NULL},
+    {"<EOT>", true, NULL},
+    {"_<EOT>", true, NULL},
+    {"[EOT]", true, NULL},
+    {"[EOS]", true, NULL},
+    {"<|fim_pad|>", true, NULL},
+    {"<fim-pad>", true, NULL},
+    {"<fim_pad>", true, NULL},
+    {"<PAD>", true, NULL},
+    {"[PAD]", true, NULL},
+    {"<|fim_repo|>", true, NULL},
+    {"<|repo_name|>", true, NULL},
+    {"<fim-repo>", true, NULL},
+    {"<REPO>", true, NULL},
+    {"<reponame>", true, NULL},
+    {"<|file_sep|>", true, NULL},
+    {"<|fim_prefix|>", false, NULL},
+    {"<fim-prefix>", false, NULL},
+    {"<fim_prefix>", false, NULL},
+    {"<｜fim▁begin｜>", false, NULL},
+    {"<|code_prefix|>", false, NULL},
+    {"<PRE>", false, NULL},
+    {"▁<PRE>", false, NULL},
+    {"<|fim_suffix|>", false, NULL},
+    {"<fim-suffix>", false, NULL},
+    {"<fim_suffix>", false, NULL},
+    {"<｜fim▁hole｜>", false, NULL},
+    {"<|code_suffix|>", false, NULL},
+    {"<SUF>", false, NULL},
+    {"▁<SUF>", false, NULL},
+    {"<|fim_middle|>", false, NULL},
+    {"<fim-middle>", false, NULL},
+    {"<fim_middle>", false, NULL},
+    {"<｜fim▁end｜>", false, NULL},
+    {"<|code_middle|>", false, NULL},
+    {"<MID>", false, NULL},
+    {"▁<MID>", false, NULL},
 };
 
 static uint32_t find_name(const struct tok *t, const char *name)
@@ -92,16 +95,12 @@ static void add_eog(struct tok *t, uint32_t id)
 
 static void load_names(struct tok *t)
 {
-    /* gpt-oss ends a message with <|end|> and a turn with one of the others. */
-    const bool harmony =
-        find_name(t, "<|return|>") != TOK_NONE && find_name(t, "<|call|>") != TOK_NONE;
     for (size_t i = 0; i < sizeof control_names / sizeof *control_names; i++) {
-        const char *name = control_names[i].text;
-        const uint32_t id = find_name(t, name);
-        if (id == TOK_NONE) continue;
+        const uint32_t id = find_name(t, control_names[i].text);
+        const char *unless = control_names[i].unless;
+        if (id == TOK_NONE || (unless && find_name(t, unless) != TOK_NONE)) continue;
         t->type[id] = TYPE_CONTROL;
-        const bool ends = control_names[i].ends && !(harmony && strcmp(name, "<|end|>") == 0);
-        if (ends) add_eog(t, id);
+        if (control_names[i].ends) add_eog(t, id);
     }
 }
 

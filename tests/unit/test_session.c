@@ -313,16 +313,21 @@ static void test_file_shrinks(void **state)
     engine_close(e);
 }
 
+/* Every allocation fails once. Some may: the regular expressions run without their compiled form. */
 static void test_no_memory(void **state)
 {
     (void)state;
+    enum {
+        ALLOCATIONS_MAX = 150
+    }; /* more than an opening and a prompt need: the last one succeeds */
     const size_t before = mem_used_total();
-    for (uint64_t n = 1; n < 100000; n++) {
+    uint32_t n_failed = 0;
+    enum err err = OK;
+    for (uint64_t n = 1; n <= ALLOCATIONS_MAX; n++) {
         struct engine *e = NULL;
         struct session *s = NULL;
         mem_fail_at(n);
-        enum err err =
-            engine_open(&e, &(struct engine_opts){.path = models[QWEN3NEXT], .n_thread = 2});
+        err = engine_open(&e, &(struct engine_opts){.path = models[QWEN3NEXT], .n_thread = 2});
         if (err == OK) err = session_new(&s, e, &(struct session_opts){.n_ctx = 32});
         uint32_t t[20];
         if (err == OK) {
@@ -333,13 +338,11 @@ static void test_no_memory(void **state)
         session_free(s);
         engine_close(e);
         assert_int_equal(mem_used_total(), before);
-        if (err == OK) {
-            assert_true(n > 20); /* it did allocate */
-            return;
-        }
-        assert_int_equal(err, ERR_MEMORY);
+        assert_true(err == OK || err == ERR_MEMORY);
+        n_failed += err == ERR_MEMORY;
     }
-    fail_msg("never succeeded");
+    assert_int_equal(err, OK);
+    assert_true(n_failed > 40);
 }
 
 static int setup(void **state)
