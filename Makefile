@@ -139,8 +139,8 @@ install: $(PROG) ## install $(DESTDIR)$(PREFIX)/bin/moxie
 	install -m 755 $(PROG) $(DESTDIR)$(PREFIX)/bin/moxie
 
 demo: $(PROG) ## build, then write a story with the embedded model
-	@echo "The embedded model is small, 5.7 M parameters, and writes childish stories:" >&2
-	@./$(PROG) run --seed 1 -n 200 -p "Once upon a time, there was a little dog who"
+	@./$(PROG) run --seed 1 --temp 0.5 -n 200 -p "Once upon a time, there was a little dog who"
+	@echo
 
 # ---- tests ---------------------------------------------------------------------------------------
 

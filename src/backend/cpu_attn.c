@@ -103,8 +103,7 @@ static void score(const struct span_tile *t, void *scratch)
     const uint32_t hi = key_hi(l->span, l->io->pos[col_row(t, t->n_col - 1)]);
     assert(lo < hi);
     const struct kern_mul m = {
-        .w = (const uint8_t *)l->span->k + dtype_row_bytes(l->type_k, l->a->dim_k) * t->head_kv +
-             lo * l->span->k_stride,
+        .w = (const uint8_t *)l->span->k + t->head_kv * l->span->k_head + lo * l->span->k_stride,
         .w_stride = l->span->k_stride,
         .n_row = hi - lo,
         .x = t->q,
@@ -142,8 +141,7 @@ static void add_values(const struct span_tile *t)
 {
     const struct span_loop *l = t->l;
     const size_t o_stride = cpu_padded(l->a->dim_v);
-    const uint8_t *v =
-        (const uint8_t *)l->span->v + dtype_row_bytes(l->type_v, l->a->dim_v) * t->head_kv;
+    const uint8_t *v = (const uint8_t *)l->span->v + t->head_kv * l->span->v_head;
     memset(t->o, 0, t->n_col * o_stride * sizeof *t->o);
     for (uint32_t i = 0, n; i < t->n_col; i += n) {
         const uint32_t hi = key_hi(l->span, l->io->pos[col_row(t, i)]);

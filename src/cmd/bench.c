@@ -152,6 +152,7 @@ static enum err make_ids(struct bench *b)
 {
     b->ids = mem_alloc_array(MEM_MISC, b->n_ctx, sizeof *b->ids);
     if (!b->ids) return ERR_MEMORY;
+    assert(engine_info(b->e)->n_vocab > 0);
     uint64_t state = 1;
     for (uint32_t i = 0; i < b->n_ctx; i++)
         b->ids[i] = (uint32_t)(next_random(&state) % engine_info(b->e)->n_vocab);
@@ -161,6 +162,7 @@ static enum err make_ids(struct bench *b)
 /* One run of a row; *ts: tokens per second of its timed part. */
 static enum err run_once(struct bench *b, const struct bench_row *row, double *ts)
 {
+    assert(row->n_depth + row->n_prompt + row->n_gen <= b->n_ctx);
     enum err err = session_sync(b->s, b->ids, 0);
     if (err == OK && row->n_depth > 0) err = session_sync(b->s, b->ids, row->n_depth);
     const uint32_t n = row->n_prompt + row->n_gen;
@@ -178,6 +180,7 @@ static enum err run_once(struct bench *b, const struct bench_row *row, double *t
 
 static void mean_and_deviation(struct bench_row *row)
 {
+    assert(row->n_sample > 0);
     double sum = 0, squares = 0;
     for (uint32_t i = 0; i < row->n_sample; i++) sum += row->samples_ts[i];
     row->avg_ts = sum / row->n_sample;
@@ -200,6 +203,7 @@ static double bytes_per_token(const struct bench *b, const struct bench_row *row
 
 static enum err run_row(struct bench *b, size_t i_row)
 {
+    assert(i_row < b->n_row);
     struct bench_row *const row = &b->row[i_row];
     double warm_up;
     enum err err = run_once(b, row, &warm_up);

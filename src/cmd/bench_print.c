@@ -30,8 +30,9 @@ static void test_name(const struct bench_row *row, char *buf, size_t n_bytes)
 
 static void print_md(const struct bench_report *r, FILE *out)
 {
-    char size[UI_SIZE_BYTES_MAX], test[40], speed[40];
-    const char *const name = r->info->name[0] ? r->info->name : r->info->path;
+    char size[UI_SIZE_BYTES_MAX], test[40], speed[40], name[64];
+    snprintf(name, sizeof name, "%s", r->info->name[0] ? r->info->name : r->info->path);
+    ui_tame(name, strlen(name)); /* it comes from a file */
     fprintf(out, "moxie %s, %s, %s %s, %s, %.2f M parameters, %s\n\n", MOXIE_VERSION, name,
             r->info->arch, r->info->type, ui_size(size, r->info->n_bytes),
             (double)r->info->n_param / 1e6, r->info->cpu_level);

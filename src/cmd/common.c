@@ -156,6 +156,7 @@ enum err cmd_session(struct session **s, struct engine *e, const struct common_o
                      uint32_t n_ctx)
 {
     assert(s);
+    assert(o->type_k && o->type_v);
     const uint32_t n_train = engine_info(e)->n_ctx_train;
     if (n_ctx != CTX_OF_MODEL && n_ctx > n_train)
         cmd_note(o,

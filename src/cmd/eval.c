@@ -53,6 +53,7 @@ static enum err write_row(void *ctx, size_t pos, const float *logits)
 {
     (void)pos;
     struct eval *const v = ctx;
+    assert(logits);
     return out_write(&v->logits, logits, engine_info(v->e)->n_vocab * sizeof *logits);
 }
 

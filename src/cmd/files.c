@@ -169,6 +169,7 @@ static const char white[] = " \t\r\n\v\f";
 /* One id at *p, which is moved behind it. */
 static enum err parse_id(const char *path, size_t i_item, uint32_t n_vocab, char **p, uint32_t *id)
 {
+    assert(**p);
     const size_t n = strcspn(*p, white);
     const bool is_end = (*p)[n] == '\0';
     (*p)[n] = '\0';
@@ -282,6 +283,7 @@ enum err out_open(struct out_file *o, const char *path)
 enum err out_write(struct out_file *o, const void *data, size_t n_bytes)
 {
     assert(o->f);
+    assert(data);
     if (fwrite(data, 1, n_bytes, o->f) == n_bytes) return OK;
     return out_flush(o->f, o->path);
 }
@@ -306,6 +308,7 @@ enum err out_commit(struct out_file *o)
 
 void out_abandon(struct out_file *o)
 {
+    assert(o);
     if (o->f && o->f != stdout) fclose(o->f);
     if (o->temp) unlink(o->temp);
     mem_free(o->temp);
@@ -314,6 +317,7 @@ void out_abandon(struct out_file *o)
 
 enum err out_differs(const char *out_option, const char *out, const char *in_option, const char *in)
 {
+    assert(out_option && in_option);
     struct stat a, b;
     if (!out || !in || strcmp(out, "-") == 0 || strcmp(in, "-") == 0) return OK;
     const bool same_name = strcmp(out, in) == 0;

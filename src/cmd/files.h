@@ -10,8 +10,8 @@
 
 #include "cmd/common.h"
 
-/* First of all: a standard stream that was closed must not become the number of the next file that
- * is opened. Closed standard input then reads as empty, closed standard output cannot be written. */
+/* Once, before anything is opened: a standard stream that was closed must not become the number of
+ * the next file. Closed standard input then reads as empty, closed output cannot be written. */
 void files_init(void);
 
 struct text {

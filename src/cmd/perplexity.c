@@ -50,6 +50,7 @@ struct perplexity {
 /* -log softmax(logits)[id] */
 static double surprise(const float *logits, uint32_t n, uint32_t id)
 {
+    assert(id < n);
     double top = -INFINITY, sum = 0;
     for (uint32_t i = 0; i < n; i++)
         if ((double)logits[i] > top) top = (double)logits[i];
@@ -85,6 +86,7 @@ static enum err count_bytes(struct perplexity *p, const uint32_t *ids, size_t n)
 
 static enum err run_window(struct perplexity *p, size_t i_window)
 {
+    assert((i_window + 1) * p->n_ctx <= p->n_ids);
     const uint32_t *const ids = p->ids + i_window * p->n_ctx;
     for (uint32_t i = 0; i < p->n_ctx; i++) p->window[i] = ids[i];
     if (engine_add_bos(p->e)) p->window[0] = engine_bos(p->e);
@@ -126,6 +128,7 @@ static json_t *json_number(double v)
 
 static enum err report(const struct perplexity *p)
 {
+    assert(p->n_scored > 0);
     const double nll = p->nll / (double)p->n_scored;
     const double bits_per_byte = p->nll / (double)p->n_bytes / log(2);
     if (!p->o->json) {

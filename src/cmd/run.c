@@ -75,6 +75,7 @@ struct run {
 /* The first n bytes of buf go out. */
 static enum err put(struct run *r, size_t n)
 {
+    assert(n <= ENGINE_STREAM_BYTES_MAX);
     if (n == 0) return OK;
     if (r->is_terminal) ui_tame(r->buf, n);
     r->open_line = r->buf[n - 1] != '\n';
@@ -138,6 +139,7 @@ static void show_progress(void *bar, size_t n_done, size_t n_total)
 
 static enum err prefill(struct run *r)
 {
+    assert(r->n_ids > 0);
     struct ui_bar bar;
     ui_bar_start(&bar, cmd_bar_file(&r->o->common), "prefill", "tok");
     session_on_progress(r->s, show_progress, &bar);
@@ -153,6 +155,7 @@ static enum err generate(struct run *r)
     const uint64_t n_max = r->o->n_predict < 0 ? UINT64_MAX : (uint64_t)r->o->n_predict;
     enum err err = cmd_interrupted();
     for (uint64_t n = 0; n < n_max && err == OK; n++) {
+        assert(session_logits(r->s));
         const uint32_t id = sampler_next(r->sampler, session_logits(r->s));
         if (n == 0) r->first_ns = os_time_ns();
         if (engine_is_eog(r->e, id)) return OK;

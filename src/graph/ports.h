@@ -67,10 +67,11 @@ struct kv_shape {       /* of one layer */
     bool v_in_k; /* MLA: the values are the first dim_v of each key row; append gets v == NULL */
 };
 
-struct kv_span { /* consecutive positions of one layer; only the last span is short of KV_SPAN */
-    uint32_t pos0, n_pos;      /* pos0 is a multiple of KV_SPAN */
-    const void *k, *v;         /* (n_pos, n_head_kv, dim_k) and (.., dim_v) in the source's types */
+struct kv_span {          /* consecutive positions of one layer; only the last span is short */
+    uint32_t pos0, n_pos; /* pos0 is a multiple of KV_SPAN, n_pos at most KV_SPAN */
+    const void *k, *v;    /* key and value of head 0 at pos0, dense rows of the source's types */
     size_t k_stride, v_stride; /* bytes between positions */
+    size_t k_head, v_head;     /* bytes between heads */
 };
 
 struct kv_iter { /* caller's storage, source's contents */

@@ -228,7 +228,7 @@ result $? 'eval | head'
 
 # ---- 4: memory ----
 
-if (ulimit -v 4000000 && "$MOXIE" --version) >/dev/null 2>&1; then
+if { (ulimit -v 4000000 && "$MOXIE" --version); } >/dev/null 2>&1; then
     (
         ulimit -v 4000000
         check 'a context that no memory holds' 4 '' '*' run -q -c 60000000 -p x </dev/null
@@ -247,13 +247,13 @@ elif ! timeout --preserve-status 1 true 2>/dev/null; then
     skip 'interrupted' 'needs timeout of coreutils'
 else
     interrupt() { timeout --preserve-status -k 20 -s INT 1 "$MOXIE" "$@" >out 2>err; }
-    interrupt run -c 4000000 --seed 1 -p "$begin" </dev/null
+    interrupt run -c 400000 --seed 1 -p "$begin" </dev/null
     [ $? = 130 ] && [ -s out ] && like "$(cat err)" '*decode * tok/s*interrupted'
     result $? 'run, interrupted: text and timings are there'
     sleep 2 | interrupt run -q -p x
     [ $? = 130 ] && [ ! -s out ]
     result $? 'run, interrupted while it waits for standard input'
-    interrupt eval -q -c 4000000 --tokens replay --logits rows --decode 3900000 --ids rows.ids
+    interrupt eval -q -c 400000 --tokens replay --logits rows --decode 390000 --ids rows.ids
     [ $? = 130 ] && [ "$(find . -name 'rows*' | wc -l)" = 0 ]
     result $? 'eval, interrupted: no half file is left'
 fi

@@ -98,7 +98,8 @@ static void data_close(struct attn_data *d)
 static void attend(const struct backend *be, const struct gop *op, const struct op_io *io)
 {
     const struct attn_data *d = now;
-    const uint32_t pos0 = io->pos[0], window = op->u.attn.window;
+    const struct gattn *a = &op->u.attn;
+    const uint32_t pos0 = io->pos[0], window = a->window;
     const uint32_t begin = window && pos0 >= window ? pos0 - window + 1 : 0;
     const uint32_t end = d->k->spans_end_with_kv ? d->k->n_tok : pos0 + io->n_row;
     assert_int_equal(be->attn_begin(be->self, op, io), OK);
@@ -110,6 +111,8 @@ static void attend(const struct backend *be, const struct gop *op, const struct 
             .k_stride = d->k_stride,
             .v = d->k->v_in_k ? d->keys + p * d->k_stride : d->values + p * d->v_stride,
             .v_stride = d->k->v_in_k ? d->k_stride : d->v_stride,
+            .k_head = dtype_row_bytes(d->k->type_k, a->dim_k),
+            .v_head = dtype_row_bytes(d->k->v_in_k ? d->k->type_k : d->k->type_v, a->dim_v),
         };
         assert_int_equal(be->attn_span(be->self, op, io, &span, d->k->type_k,
                                        d->k->v_in_k ? d->k->type_k : d->k->type_v),

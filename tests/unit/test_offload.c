@@ -46,12 +46,16 @@ static uint32_t walk(const struct kv_src *src, uint32_t layer, uint32_t begin, u
         assert_int_equal(span.pos0, next);
         assert_int_equal(span.pos0 % KV_SPAN, 0);
         for (uint32_t p = 0; p < span.n_pos; p++) {
-            const float *k = (const float *)((const char *)span.k + p * span.k_stride);
-            const float *v = (const float *)((const char *)span.v + p * span.v_stride);
-            for (uint32_t i = 0; i < N_KV * DIM_K; i++)
-                assert_true(k[i] == key_at(layer, span.pos0 + p, i));
-            for (uint32_t i = 0; i < N_KV * DIM_V; i++)
-                assert_true(v[i] == (v_in_k ? 1.0f : -1.0f) * key_at(layer, span.pos0 + p, i));
+            for (uint32_t i = 0; i < N_KV * DIM_K; i++) {
+                const char *k = (const char *)span.k + i / DIM_K * span.k_head + p * span.k_stride;
+                assert_true(((const float *)k)[i % DIM_K] == key_at(layer, span.pos0 + p, i));
+            }
+            for (uint32_t i = 0; i < N_KV * DIM_V; i++) {
+                const char *v = (const char *)span.v + i / DIM_V * span.v_head + p * span.v_stride;
+                const float key = key_at(layer, span.pos0 + p, i / DIM_V * DIM_K + i % DIM_V);
+                const float value = key_at(layer, span.pos0 + p, i);
+                assert_true(((const float *)v)[i % DIM_V] == (v_in_k ? key : -value));
+            }
         }
         next += span.n_pos;
         n++;

@@ -5,23 +5,18 @@
  * (.inp / .out), and the ids that llama.cpp gave for the texts of golden/. Skipped where that folder
  * is not. llama-bpe and qwen2 lie there as token lists; GGUF files are made from them in memory.
  */
-#include "base/mem.h"
-#include "base/os.h"
-#include "gguf/gguf.h"
-#include "gguf/gguf_write.h"
-#include "text/tok.h"
-
-#include <jansson.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <setjmp.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+
+#include "gguf/gguf_write.h"
+#include "tests/unit/tok_check.h"
 
 #define DATA "../shared/data/tokenizer/"
 #define GOLDEN "../shared/golden/_tokenizer/"
@@ -30,94 +25,10 @@
 
 static void need(const char *path)
 {
-    FILE *f = fopen(path, "rb");
-    if (!f) {
-        print_message("# SKIP %s is not here\n", path);
-        skip();
-    }
-    fclose(f);
+    if (access(path, R_OK) != 0) skip(); /* no ../shared */
 }
 
-static char *read_file(const char *path, size_t *n)
-{
-    char *text = NULL;
-    if (os_read_all(path, (size_t)1 << 30, &text, n)) fail_msg("%s", err_msg());
-    return text;
-}
-
-static json_t *read_json(const char *path)
-{
-    json_error_t e;
-    json_t *j = json_load_file(path, JSON_ALLOW_NUL, &e);
-    if (!j) fail_msg("%s: %s", path, e.text);
-    return j;
-}
-
-/* ---- comparing ------------------------------------------------------------------------------- */
-
-struct vocab {
-    struct gguf *g;
-    struct tok *t;
-};
-
-static struct vocab open_vocab(const char *path, const char *pre)
-{
-    struct vocab v;
-    if (gguf_open(&v.g, path)) fail_msg("%s", err_msg());
-    if (tok_open(&v.t, v.g, pre)) fail_msg("%s", err_msg());
-    return v;
-}
-
-static void close_vocab(struct vocab v)
-{
-    tok_close(v.t);
-    gguf_close(v.g);
-}
-
-/* Equal to the list that want gives item by item. */
-static void check_ids(const struct tok *t, const char *what, const char *text, size_t n_bytes,
-                      unsigned flags, const uint32_t *want, size_t n_want)
-{
-    uint32_t *ids;
-    size_t n;
-    if (tok_encode(t, text, n_bytes, flags, &ids, &n)) fail_msg("%s: %s", what, err_msg());
-    for (size_t i = 0; i < n && i < n_want; i++) {
-        if (ids[i] != want[i])
-            fail_msg("%s: token %zu is %u, expected %u, in \"%.60s\"", what, i, ids[i], want[i],
-                     text);
-    }
-    if (n != n_want)
-        fail_msg("%s: %zu tokens, expected %zu, in \"%.60s\"", what, n, n_want, text);
-    mem_free(ids);
-}
-
-static void check_json(const struct tok *t, const char *what, const char *text, size_t n_bytes,
-                       unsigned flags, const json_t *want)
-{
-    assert_true(json_is_array(want));
-    const size_t n = json_array_size(want);
-    uint32_t *ids = mem_alloc_array(MEM_MISC, n + 1, sizeof *ids);
-    for (size_t i = 0; i < n; i++)
-        ids[i] = (uint32_t)json_integer_value(json_array_get(want, i));
-    check_ids(t, what, text, n_bytes, flags, ids, n);
-    mem_free(ids);
-}
-
-/* The text comes back from its ids, byte for byte. */
-static void check_back(const struct tok *t, const char *what, const char *text, size_t n_bytes)
-{
-    uint32_t *ids;
-    size_t n, n_back;
-    char *back;
-    assert_int_equal(tok_encode(t, text, n_bytes, 0, &ids, &n), OK);
-    assert_int_equal(tok_decode(t, ids, n, &back, &n_back), OK);
-    for (size_t i = 0; i < n_bytes && i < n_back; i++) {
-        if (back[i] != text[i]) fail_msg("%s: byte %zu does not come back", what, i);
-    }
-    if (n_back != n_bytes) fail_msg("%s: %zu of %zu bytes come back", what, n_back, n_bytes);
-    mem_free(ids);
-    mem_free(back);
-}
+/* ---- .inp and .out --------------------------------------------------------------------------- */
 
 /* A line of decimal ids. */
 static size_t parse_line(char **line, uint32_t *ids, size_t n_max)
@@ -141,9 +52,9 @@ static void check_inp_out(const struct tok *t, const char *base)
     char path[256];
     size_t n_inp, n_out, n_text = 0;
     snprintf(path, sizeof path, DATA "%s.inp", base);
-    char *inp = read_file(path, &n_inp);
+    char *inp = read_text(path, &n_inp);
     snprintf(path, sizeof path, DATA "%s.out", base);
-    char *out = read_file(path, &n_out), *line = out;
+    char *out = read_text(path, &n_out), *line = out;
     for (char *text = inp, *end; text; text = end ? end + strlen(SEPARATOR) : NULL) {
         end = strstr(text, SEPARATOR);
         const size_t n_bytes = end ? (size_t)(end - text) : strlen(text);
@@ -172,9 +83,9 @@ static void test_inp_out(void **state)
         char path[256], base[128];
         snprintf(base, sizeof base, "ggml-vocab-%s.gguf", names[i]);
         snprintf(path, sizeof path, DATA "%s", base);
-        const struct vocab v = open_vocab(path, NULL);
+        const struct vocab v = vocab_open(path, NULL);
         check_inp_out(v.t, base);
-        close_vocab(v);
+        vocab_close(v);
     }
 }
 
@@ -183,7 +94,7 @@ static void test_golden(void **state)
     (void)state;
     need(GOLDEN "text.txt");
     size_t n;
-    char *text = read_file(GOLDEN "text.txt", &n);
+    char *text = read_text(GOLDEN "text.txt", &n);
     static const char *const names[] = {"baichuan", "deepseek-coder", "deepseek-llm", "falcon",
                                         "gpt-2",    "gpt-neox",       "llama-spm",    "mpt",
                                         "phi-3",    "refact",         "starcoder"};
@@ -192,12 +103,12 @@ static void test_golden(void **state)
         snprintf(path, sizeof path, GOLDEN "%s.json", names[i]);
         json_t *j = read_json(path);
         snprintf(path, sizeof path, DATA "ggml-vocab-%s.gguf", names[i]);
-        const struct vocab v = open_vocab(path, NULL);
+        const struct vocab v = vocab_open(path, NULL);
         assert_int_equal(tok_n_vocab(v.t), json_integer_value(json_object_get(j, "n_vocab")));
         check_json(v.t, names[i], text, n, 0, json_object_get(j, "no_bos_no_special"));
         check_json(v.t, names[i], text, n, TOK_SPECIAL, json_object_get(j, "no_bos_special"));
         check_json(v.t, names[i], "", 0, TOK_BOS, json_object_get(j, "bos_prefix"));
-        close_vocab(v);
+        vocab_close(v);
         json_decref(j);
     }
     mem_free(text);
@@ -208,7 +119,7 @@ static void test_pretokenisers(void **state)
     (void)state;
     need(GOLDEN "text.txt");
     size_t n, i, k;
-    char *text = read_file(GOLDEN "text.txt", &n);
+    char *text = read_text(GOLDEN "text.txt", &n);
     json_t *j = read_json(GOLDEN "pretokenizers_on_gpt2_vocab.json"), *group, *name;
     json_array_foreach(json_object_get(j, "same_ids_groups"), i, group)
     {
@@ -216,10 +127,10 @@ static void test_pretokenisers(void **state)
         json_array_foreach(group, k, name)
         {
             const char *pre = json_string_value(name);
-            const struct vocab v = open_vocab(DATA "ggml-vocab-gpt-2.gguf", pre);
+            const struct vocab v = vocab_open(DATA "ggml-vocab-gpt-2.gguf", pre);
             check_json(v.t, pre, text, n, 0, json_object_get(json_object_get(j, "ids"), first));
             check_back(v.t, pre, text, n);
-            close_vocab(v);
+            vocab_close(v);
         }
     }
     json_decref(j);
@@ -231,7 +142,7 @@ static void test_llama2_prompts(void **state)
     (void)state;
     need(DATA "llama2_spm_prompt_encodings.json");
     json_t *j = read_json(DATA "llama2_spm_prompt_encodings.json"), *item;
-    const struct vocab v = open_vocab(DATA "ggml-vocab-llama-spm.gguf", NULL);
+    const struct vocab v = vocab_open(DATA "ggml-vocab-llama-spm.gguf", NULL);
     size_t i;
     json_array_foreach(json_object_get(j, "cases"), i, item)
     {
@@ -239,7 +150,7 @@ static void test_llama2_prompts(void **state)
         check_json(v.t, "llama 2", text, strlen(text), TOK_BOS, json_array_get(item, 1));
     }
     assert_in_range(i, 5, 5);
-    close_vocab(v);
+    vocab_close(v);
     json_decref(j);
 }
 
@@ -285,7 +196,7 @@ static void check_made(const struct strings *tokens, const struct strings *merge
     uint8_t *image;
     const struct vocab v = make_vocab(tokens, merges, pre, &image);
     check_inp_out(v.t, base);
-    close_vocab(v);
+    vocab_close(v);
     mem_free(image);
 }
 
@@ -305,7 +216,7 @@ static void test_llama_bpe(void **state)
         tokens.v[i] = (struct gguf_str){.s = key, .n = strlen(key)};
     }
     size_t n;
-    char *text = read_file(DATA "llama3/vocab.bpe", &n);
+    char *text = read_text(DATA "llama3/vocab.bpe", &n);
     for (char *s = text, *end; (end = strchr(s, '\n')) || *s; s = end ? end + 1 : s + strlen(s))
         add_string(&merges, s, end ? (size_t)(end - s) : strlen(s));
     check_made(&tokens, &merges, "llama-bpe", "ggml-vocab-llama-bpe.gguf");
@@ -391,7 +302,7 @@ static void test_qwen2(void **state)
     (void)state;
     need(DATA "qwen2/qwen.tiktoken");
     size_t n;
-    char *text = read_file(DATA "qwen2/qwen.tiktoken", &n);
+    char *text = read_text(DATA "qwen2/qwen.tiktoken", &n);
     char *pool = mem_alloc(MEM_MISC, 8 * n), *top = pool; /* texts of tokens and merges */
     struct strings tokens = {0}, merges = {0};
     json_t *ranks = json_object();

@@ -43,9 +43,8 @@ static void test_bar_line(void **state)
                 "prefill [....................]   0 %  1/2000 tok  1.00 tok/s  33:19 left");
     assert_line(90, 1, 20000, SECOND,
                 "prefill [....................]   0 %  1/20000 tok  1.00 tok/s  5:33:19 left");
-    assert_line(
-        90, 1, UINT64_MAX / 2, SECOND,
-        "prefill [....................]   0 %  1/9223372036854775807 tok  1.00 tok/s  99:59:59 lef");
+    assert_line(80, 1, UINT64_MAX / 2, SECOND,
+                "prefill [....................]   0 %  1/9223372036854775807 tok  1.00 tok/s  99");
 }
 
 static void test_bar_is_cut(void **state)

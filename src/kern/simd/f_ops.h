@@ -29,8 +29,8 @@ INLINE vf scale_by_power(vf p, vi n)
     return p * (vf)((half + 127) << 23) * (vf)((n - half + 127) << 23);
 }
 
-/* x = n ln 2 + r, |r| <= ln 2 / 2; exp(r) - 1 - r by a polynomial. Below -104 the value is exactly 0,
- * above 89 infinity. */
+/* x = n ln 2 + r, |r| <= ln 2 / 2; exp(r) - 1 - r by a polynomial. Below -104 the value is exactly
+ * 0, above 89 infinity. */
 INLINE vf vf_exp(vf x)
 {
     x = vf_min(vf_set(89.0f), vf_max(vf_set(-104.0f), x));

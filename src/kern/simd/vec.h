@@ -16,9 +16,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+/* Templates: parameters that are constants at the call shape the code. Sanitizers check every
+ * access, which makes minutes of compiling out of that, so there they stay functions. */
+#if defined(SANITIZED)
+#define INLINE static inline
+#define UNROLL(n)
+#else
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL(n) UNROLL_(GCC unroll n)
 #define UNROLL_(text) _Pragma(#text)
+#endif
 
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef int8_t s8x16 __attribute__((vector_size(16)));
