@@ -2,8 +2,8 @@
  * pretok.c: pre-tokenisers: cut a text into the words inside which byte-level BPE merges.
  *
  * A pre-tokeniser is a row of regular expressions, as published in the models' tokenizer.json, in
- * the order and with the simplifications that llama.cpp gives the same name (token ids have to be
- * equal to its). The first expression cuts the text into its matches and what lies between them; the
+ * the order and with the simplifications of the same name in llama.cpp, whose token ids are the
+ * reference. The first expression cuts the text into its matches and what lies between them; the
  * next one cuts these pieces, each as a text of its own; and so on. Nothing is lost: the words
  * together are the text.
  *
@@ -35,6 +35,7 @@
 #define CONTRACTION_ANY_CASE "'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]"
 #define GAPS "|[" WS "]+(?![^" WS "])"
 #define LINES "|[" WS "]*[\\r\\n]+" GAPS "|[" WS "]+"
+#define ONE_LINE "|[" WS "]*[\\r\\n]" GAPS "|[" WS "]+"
 #define OTHERS "| ?[^" WS "\\p{L}\\p{N}]+"
 
 #define GPT2 CONTRACTION "| ?\\p{L}+| ?\\p{N}+" OTHERS GAPS
@@ -42,14 +43,10 @@
 #define LLAMA3 CONTRACTION_ANY_CASE LETTERS "|\\p{N}{1,3}" OTHERS "[\\r\\n]*" LINES
 #define QWEN2 CONTRACTION_ANY_CASE LETTERS "|\\p{N}" OTHERS "[\\r\\n]*" LINES
 
-
 /* Words of capitals, then small letters; letters other than a-z and A-Z count as both. */
-#define CASED(upper, lower, end)                                                                   \
-    "[^\\r\\n\\p{L}\\p{N}]?" upper "*" lower "+" end "|[^\\r\\n\\p{L}\\p{N}]?" upper "+" lower "*" end
-#define ASCII_CASE(end) CASED("[^\\P{L}a-z]", "[^\\P{L}A-Z]", end)
-/* The same by category and without Han; with negated classes, since pcre2 has no differences. */
-#define NO_WORD "\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}\\p{sc:Han}"
-#define NOT_HAN_CASE(end) CASED("[^\\p{Ll}" NO_WORD "]", "[^\\p{Lu}\\p{Lt}" NO_WORD "]", end)
+#define CASED(end)                                                                                 \
+    "[^\\r\\n\\p{L}\\p{N}]?[^\\P{L}a-z]*[^\\P{L}A-Z]+" end                                         \
+    "|[^\\r\\n\\p{L}\\p{N}]?[^\\P{L}a-z]+[^\\P{L}A-Z]*" end
 #define OPTIONAL_CONTRACTION "(?:" CONTRACTION_ANY_CASE ")?"
 
 /* Groups of three digits counted from the right. */
@@ -58,42 +55,43 @@
 
 #define PUNCTUATION "[!-/:-@\\[-`{-~]"
 #define DEEPSEEK_V3                                                                                \
-    PUNCTUATION "[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*" LINES
+    PUNCTUATION                                                                                    \
+    "[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*" LINES
 
 /* The cased letters of deepseek-llm, from its tokenizer.json. */
 #define DEEPSEEK_LETTERS                                                                           \
-    "A-Za-z\\x{b5}\\x{c0}-\\x{d6}\\x{d8}-\\x{f6}\\x{f8}-\\x{1ba}\\x{1bc}-\\x{1bf}\\x{1c4}-\\x{293}"  \
-    "\\x{295}-\\x{2af}\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37b}-\\x{37d}\\x{37f}\\x{386}"            \
-    "\\x{388}-\\x{38a}\\x{38c}\\x{38e}-\\x{3a1}\\x{3a3}-\\x{3f5}\\x{3f7}-\\x{481}\\x{48a}-\\x{52f}"  \
-    "\\x{531}-\\x{556}\\x{10a0}-\\x{10c5}\\x{13a0}-\\x{13f5}\\x{13f8}-\\x{13fd}\\x{1c90}-\\x{1cba}"  \
-    "\\x{1cbd}-\\x{1cbf}\\x{1d00}-\\x{1d2b}\\x{1d6b}-\\x{1d77}\\x{1d79}-\\x{1d9a}"                   \
-    "\\x{1e00}-\\x{1f15}\\x{1f18}-\\x{1f1d}\\x{1f20}-\\x{1f45}\\x{1f48}-\\x{1f4d}"                   \
-    "\\x{1f50}-\\x{1f57}\\x{1f59}\\x{1f5b}\\x{1f5d}\\x{1f5f}-\\x{1f7d}\\x{1f80}-\\x{1fb4}"           \
-    "\\x{1fb6}-\\x{1fbc}\\x{1fbe}\\x{1fc2}-\\x{1fc4}\\x{1fc6}-\\x{1fcc}\\x{1fd0}-\\x{1fd3}"          \
-    "\\x{1fd6}-\\x{1fdb}\\x{1fe0}-\\x{1fec}\\x{1ff2}-\\x{1ff4}\\x{1ff6}-\\x{1ffc}\\x{2102}"          \
-    "\\x{2107}\\x{210a}-\\x{2113}\\x{2115}\\x{2119}-\\x{211d}\\x{2124}\\x{2126}\\x{2128}"            \
-    "\\x{212a}-\\x{212d}\\x{212f}-\\x{2134}\\x{2139}\\x{213c}-\\x{213f}\\x{2145}-\\x{2149}"          \
-    "\\x{214e}\\x{2183}\\x{2184}\\x{2c00}-\\x{2c7b}\\x{2c7e}-\\x{2ce4}\\x{2ceb}-\\x{2cee}"           \
-    "\\x{2cf2}\\x{2cf3}\\x{a640}-\\x{a66d}\\x{a680}-\\x{a69b}\\x{a722}-\\x{a76f}"                    \
-    "\\x{a771}-\\x{a787}\\x{a78b}-\\x{a78e}\\x{ab70}-\\x{abbf}\\x{fb00}-\\x{fb06}"                   \
-    "\\x{fb13}-\\x{fb17}\\x{ff21}-\\x{ff3a}\\x{ff41}-\\x{ff5a}\\x{10400}-\\x{1044f}"                 \
-    "\\x{104b0}-\\x{104d3}\\x{104d8}-\\x{104fb}\\x{10c80}-\\x{10cb2}\\x{10cc0}-\\x{10cf2}"           \
-    "\\x{118a0}-\\x{118df}\\x{1e900}-\\x{1e943}"
+    "A-Za-z\\x{b5}\\x{c0}-\\x{d6}\\x{d8}-\\x{f6}\\x{f8}-\\x{1ba}\\x{1bc}-\\x{1bf}"                 \
+    "\\x{1c4}-\\x{293}\\x{295}-\\x{2af}\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37b}-\\x{37d}"         \
+    "\\x{37f}\\x{386}\\x{388}-\\x{38a}\\x{38c}\\x{38e}-\\x{3a1}\\x{3a3}-\\x{3f5}"                  \
+    "\\x{3f7}-\\x{481}\\x{48a}-\\x{52f}\\x{531}-\\x{556}\\x{10a0}-\\x{10c5}"                       \
+    "\\x{13a0}-\\x{13f5}\\x{13f8}-\\x{13fd}\\x{1c90}-\\x{1cba}\\x{1cbd}-\\x{1cbf}"                 \
+    "\\x{1d00}-\\x{1d2b}\\x{1d6b}-\\x{1d77}\\x{1d79}-\\x{1d9a}\\x{1e00}-\\x{1f15}"                 \
+    "\\x{1f18}-\\x{1f1d}\\x{1f20}-\\x{1f45}\\x{1f48}-\\x{1f4d}\\x{1f50}-\\x{1f57}"                 \
+    "\\x{1f59}\\x{1f5b}\\x{1f5d}\\x{1f5f}-\\x{1f7d}\\x{1f80}-\\x{1fb4}\\x{1fb6}-\\x{1fbc}"         \
+    "\\x{1fbe}\\x{1fc2}-\\x{1fc4}\\x{1fc6}-\\x{1fcc}\\x{1fd0}-\\x{1fd3}"                           \
+    "\\x{1fd6}-\\x{1fdb}\\x{1fe0}-\\x{1fec}\\x{1ff2}-\\x{1ff4}\\x{1ff6}-\\x{1ffc}"                 \
+    "\\x{2102}\\x{2107}\\x{210a}-\\x{2113}\\x{2115}\\x{2119}-\\x{211d}\\x{2124}\\x{2126}"          \
+    "\\x{2128}\\x{212a}-\\x{212d}\\x{212f}-\\x{2134}\\x{2139}\\x{213c}-\\x{213f}"                  \
+    "\\x{2145}-\\x{2149}\\x{214e}\\x{2183}\\x{2184}\\x{2c00}-\\x{2c7b}\\x{2c7e}-\\x{2ce4}"         \
+    "\\x{2ceb}-\\x{2cee}\\x{2cf2}\\x{2cf3}\\x{a640}-\\x{a66d}\\x{a680}-\\x{a69b}"                  \
+    "\\x{a722}-\\x{a76f}\\x{a771}-\\x{a787}\\x{a78b}-\\x{a78e}\\x{ab70}-\\x{abbf}"                 \
+    "\\x{fb00}-\\x{fb06}\\x{fb13}-\\x{fb17}\\x{ff21}-\\x{ff3a}\\x{ff41}-\\x{ff5a}"                 \
+    "\\x{10400}-\\x{1044f}\\x{104b0}-\\x{104d3}\\x{104d8}-\\x{104fb}\\x{10c80}-\\x{10cb2}"         \
+    "\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}\\x{1e900}-\\x{1e943}"
 /* Its [U+0800-U+9FA5 U+AC00-U+D7FF] without white space, which llama.cpp matches only as such. */
 #define DEEPSEEK_CJK                                                                               \
-    "[\\x{800}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}"                   \
+    "[\\x{800}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}"                 \
     "\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{9fa5}\\x{ac00}-\\x{d7ff}]+"
 #define DEEPSEEK_MARKS                                                                             \
     "[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3001}\\x{3002}]+"
 /* Chinese, Japanese, Thai, Lao, Khmer, Burmese and Korean. */
 #define AFMOE_SCRIPTS                                                                              \
-    "[\\x{4e00}-\\x{9fff}\\x{3400}-\\x{4dbf}\\x{f900}-\\x{faff}\\x{3040}-\\x{30ff}"                  \
-    "\\x{ff65}-\\x{ff9f}\\x{2f00}-\\x{2fdf}\\x{e40}-\\x{e7f}\\x{e80}-\\x{eff}\\x{1780}-\\x{17ff}"    \
-    "\\x{1000}-\\x{109f}\\x{aa60}-\\x{aa7f}\\x{a9e0}-\\x{a9ff}\\x{ac00}-\\x{d7af}"                   \
+    "[\\x{4e00}-\\x{9fff}\\x{3400}-\\x{4dbf}\\x{f900}-\\x{faff}\\x{3040}-\\x{30ff}"                \
+    "\\x{ff65}-\\x{ff9f}\\x{2f00}-\\x{2fdf}\\x{e40}-\\x{e7f}\\x{e80}-\\x{eff}\\x{1780}-\\x{17ff}"  \
+    "\\x{1000}-\\x{109f}\\x{aa60}-\\x{aa7f}\\x{a9e0}-\\x{a9ff}\\x{ac00}-\\x{d7af}"                 \
     "\\x{1100}-\\x{11ff}]+"
 /* Bloom: all but white space and these marks. */
-#define BLOOM                                                                                      \
-    " ?[^" WS "(|.,!?)\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c}]+"
+#define BLOOM " ?[^" WS "(|.,!?)\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c}]+"
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
@@ -128,19 +126,20 @@ static const struct row {
      {0}},
     {"falcon", {"[\\p{P}$+<=>^~|`]+", GPT2, "[0-9]{3}"}, {0}},
     {"gpt-4o llama4 kanana2 minimax-m2",
-     {ASCII_CASE(OPTIONAL_CONTRACTION) "|\\p{N}{1,3}" OTHERS "[\\r\\n/]*" LINES},
+     {CASED(OPTIONAL_CONTRACTION) "|\\p{N}{1,3}" OTHERS "[\\r\\n/]*" LINES},
      {0}},
     {"tekken",
-     {ASCII_CASE("") "|\\p{N}" OTHERS "[\\r\\n/]*" LINES},
+     {CASED("") "|\\p{N}" OTHERS "[\\r\\n/]*" LINES},
      {.ignore_merges = true, .add_bos = true}},
     {"bailingmoe bailingmoe2 llada-moe",
-     {CONTRACTION_ANY_CASE LETTERS "|\\p{N}" OTHERS "[\\r\\n]*|[" WS "]*[\\r\\n]" GAPS "|[" WS "]+"},
+     {CONTRACTION_ANY_CASE LETTERS "|\\p{N}" OTHERS "[\\r\\n]*" ONE_LINE},
      {0}},
     {"seed-coder",
      {CONTRACTION_ANY_CASE LETTERS "|\\p{N}| ?[^" WS "\\p{L}\\p{N}\\r\\n]+" LINES},
      {0}},
     {"kimi-k2",
-     {"\\p{sc:Han}+|" NOT_HAN_CASE(OPTIONAL_CONTRACTION) "|\\p{N}{1,3}" OTHERS "[\\r\\n]*" LINES},
+     {"\\p{sc:Han}+|[^\\r\\n\\p{L}\\p{N}]?[^\\P{L}\\p{sc:Han}]+" OPTIONAL_CONTRACTION
+      "|\\p{N}{1,3}" OTHERS "[\\r\\n]*" LINES},
      {0}},
     {"afmoe", {GROUPS_OF_3("\\p{N}"), AFMOE_SCRIPTS, DEEPSEEK_V3}, {0}},
     {"superbpe", {"\\p{N}+", GROUPS_OF_3("[0-9]")}, {0}},
@@ -195,8 +194,8 @@ static enum err add_pattern(struct pretok *p, pcre2_compile_context *context, co
 {
     int error = 0;
     PCRE2_SIZE at = 0;
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &error,
-                                     &at, context);
+    pcre2_code *code =
+        pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &error, &at, context);
     assert(code || error == PCRE2_ERROR_HEAP_FAILED);
     if (!code) return ERR_MEMORY;
     p->code[p->n_code++] = code;
@@ -286,8 +285,8 @@ static size_t run_bytes(const char *s, size_t n, bool valid)
     size_t i = 0;
     while (i < n) {
         utf8proc_int32_t c;
-        const utf8proc_ssize_t len = utf8proc_iterate((const utf8proc_uint8_t *)s + i,
-                                                      n - i < 4 ? (utf8proc_ssize_t)(n - i) : 4, &c);
+        const utf8proc_ssize_t len = utf8proc_iterate(
+            (const utf8proc_uint8_t *)s + i, n - i < 4 ? (utf8proc_ssize_t)(n - i) : 4, &c);
         if ((len > 0) != valid) break;
         i += len > 0 ? (size_t)len : 1;
     }

@@ -2,8 +2,8 @@
  * sample.h: from logits to the next token: temperature, top-k, top-p, min-p, seed.
  *
  *     struct sampler *s;
- *     enum err e = sampler_open(&s, &(struct sample_opts){.temp = 0.8f, .top_k = 40, .top_p = 0.95f,
- *                                                         .min_p = 0.05f, .seed = 1}, n_vocab);
+ *     const struct sample_opts o = {.temp = 0.8f, .top_k = 40, .top_p = 0.95f, .seed = 1};
+ *     enum err e = sampler_open(&s, &o, n_vocab);
  *     uint32_t id = sampler_next(s, logits);
  *
  * The chain, in llama.cpp's order: top-k, top-p, min-p, temperature, draw. temperature 0 is greedy:

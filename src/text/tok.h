@@ -54,7 +54,8 @@ uint32_t tok_n_vocab(const struct tok *t);
 uint32_t tok_bos(const struct tok *t); /* TOK_NONE when there is none */
 uint32_t tok_eos(const struct tok *t);
 bool tok_add_bos(const struct tok *t);
-bool tok_is_eog(const struct tok *t, uint32_t id); /* end of generation: eos, eot, <|im_end|>, ... */
+/* End of generation: eos, eot, <|im_end|>, ... */
+bool tok_is_eog(const struct tok *t, uint32_t id);
 bool tok_is_control(const struct tok *t, uint32_t id); /* type CONTROL, or end of generation */
 
 /* The bytes of one token as they stand in a text: SPM's U+2581 becomes a space, byte tokens their
@@ -78,6 +79,7 @@ struct tok_stream {
 };
 #define TOK_STREAM_BYTES_MAX 65540 /* TOKEN_BYTES_MAX + held, rounded up */
 size_t tok_stream_put(const struct tok *t, struct tok_stream *st, uint32_t id, char *buf, size_t n);
-size_t tok_stream_end(struct tok_stream *st, char *buf, size_t n); /* what is still held, as it is */
+/* What is still held, as it is. */
+size_t tok_stream_end(struct tok_stream *st, char *buf, size_t n);
 
 #endif

@@ -74,7 +74,8 @@ enum err rank_load(struct tok *t, const struct gguf *g)
     if (err) return err;
     const uint64_t n = kv ? kv->n : 0; /* a vocabulary of single bytes has none */
     if (n > MERGES_MAX)
-        return err_set(ERR_INPUT, "%s: key '" KEY_MERGES "' has %" PRIu64 " items, expected at most %u",
+        return err_set(ERR_INPUT,
+                       "%s: key '" KEY_MERGES "' has %" PRIu64 " items, expected at most %u",
                        gguf_path(g), n, MERGES_MAX);
     size_t n_slot = 16;
     while (n_slot < n + n / 2) n_slot *= 2;
@@ -137,7 +138,7 @@ enum err bpe_load_pretok(struct tok *t, const struct gguf *g, const char *pre)
                        gguf_path(g), pre ? "--pre" : "key 'tokenizer.ggml.pre'",
                        name.n > 64 ? 64 : (int)name.n, name.s);
     if (t->spaced) return OK; /* has no words to cut: only the name is checked */
-    struct pretok_traits traits;
+    struct pretok_traits traits = {0};
     err = pretok_open(&t->pre, name.s, name.n, &traits);
     t->ignore_merges = traits.ignore_merges;
     t->add_bos = traits.add_bos;

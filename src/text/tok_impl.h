@@ -26,7 +26,13 @@
 
 /* As tokenizer.ggml.token_type writes them. */
 enum tok_type {
-    TYPE_UNDEFINED, TYPE_NORMAL, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE,
+    TYPE_UNDEFINED,
+    TYPE_NORMAL,
+    TYPE_UNKNOWN,
+    TYPE_CONTROL,
+    TYPE_USER,
+    TYPE_UNUSED,
+    TYPE_BYTE,
     TYPE_COUNT
 };
 
@@ -41,7 +47,7 @@ struct tok_slot { /* open addressing, linear probing */
     uint32_t id1; /* id + 1; 0: empty */
 };
 
-struct tok_rank { /* one merge, keyed by the ids of its parts */
+struct tok_rank {   /* one merge, keyed by the ids of its parts */
     uint64_t pair1; /* (left << 32 | right) + 1; 0: empty */
     uint32_t rank;
     uint32_t id; /* what the parts become */

@@ -1,11 +1,12 @@
 /*
  * tok_merge.c: the merge engine of all kinds, with the list and the heap it needs.
  *
- * The symbols of a word stand in a linked list; every adjacent pair that the vocabulary can merge is
- * a candidate in a binary heap, the best one first, the leftmost of equals first. A merge keeps the
- * left symbol, empties the right one and offers at most two new pairs; candidates whose symbols have
- * changed since are recognised by their length when they surface: a symbol only ever grows. n symbols
- * have fewer than n merges and never 2 n candidates waiting, so a word of n bytes costs O(n log n).
+ * The symbols of a word stand in a linked list; every adjacent pair that the vocabulary can merge
+ * is a candidate in a binary heap, the best one first, the leftmost of equals first. A merge keeps
+ * the left symbol, empties the right one and offers at most two new pairs; candidates whose symbols
+ * have changed since are recognised by their length when they surface: a symbol only ever grows. n
+ * symbols have fewer than n merges and never 2 n candidates waiting, so a word of n bytes costs
+ * O(n log n).
  */
 #include "base/mem.h"
 #include "text/tok_impl.h"

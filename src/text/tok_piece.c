@@ -3,8 +3,8 @@
  *
  * A normal token of byte-level BPE is written in GPT-2's alphabet and is turned back into bytes;
  * characters outside the alphabet, which only odd vocabularies have there, stand for themselves.
- * Special tokens are written as they are, in every kind. Spaced kinds put a space in front of a text
- * and behind every special token; tok_decode() takes it away again.
+ * Special tokens are written as they are, in every kind. Spaced kinds put a space in front of a
+ * text and behind every special token; tok_decode() takes it away again.
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -43,8 +43,8 @@ static void put_bytes(struct out *o, const struct tok_entry *e)
 {
     for (uint32_t i = 0; i < e->n;) {
         int32_t c = -1;
-        const utf8proc_ssize_t len = utf8proc_iterate((const utf8proc_uint8_t *)e->s + i,
-                                                      (utf8proc_ssize_t)(e->n - i), &c);
+        const utf8proc_ssize_t len =
+            utf8proc_iterate((const utf8proc_uint8_t *)e->s + i, (utf8proc_ssize_t)(e->n - i), &c);
         const uint32_t n = len > 0 ? (uint32_t)len : 1;
         const int byte = len > 0 ? bpe_byte(c) : -1;
         const char b = (char)byte;

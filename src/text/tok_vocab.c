@@ -1,10 +1,10 @@
 /*
  * tok_vocab.c: the token table of a GGUF file.
  *
- * Texts stay in the mapped file; what is built here is one record per token and a hash from text to
- * id. Everything the tables can be wrong about is refused with the key and the item: no tokens, more
- * than VOCAB_MAX, texts beyond TOKEN_BYTES_MAX, lists of another length than the tokens, types that
- * do not exist, scores that are not finite, byte tokens that name no byte or one that is taken.
+ * Texts stay in the mapped file; what is built here is one record per token and a hash from text
+ * to id. Everything the tables can be wrong about is refused with the key and the item: no tokens,
+ * more than VOCAB_MAX, texts beyond TOKEN_BYTES_MAX, lists of another length than the tokens, types
+ * that do not exist, scores that are not finite, byte tokens that name no byte or one that is taken.
  *
  * Tokens that plain text must not become are kept apart by vocab_is_text(): control and unknown
  * tokens (a text must not be able to end a turn), byte tokens and, in byte-level BPE, user-defined
@@ -109,7 +109,8 @@ static enum err load_texts(struct tok *t, const struct gguf *g)
     const enum err err = gguf_array(g, KEY_TOKENS, GGUF_REQUIRED, GGUF_STR, &kv);
     if (err) return err;
     if (kv->n == 0 || kv->n > VOCAB_MAX)
-        return err_set(ERR_INPUT, "%s: key '" KEY_TOKENS "' has %" PRIu64 " items, expected 1 to %u",
+        return err_set(ERR_INPUT,
+                       "%s: key '" KEY_TOKENS "' has %" PRIu64 " items, expected 1 to %u",
                        gguf_path(g), kv->n, VOCAB_MAX);
     t->n_vocab = (uint32_t)kv->n;
     t->entry = mem_alloc_array(MEM_TOK, t->n_vocab, sizeof *t->entry);
@@ -120,7 +121,8 @@ static enum err load_texts(struct tok *t, const struct gguf *g)
         const struct gguf_str s = gguf_arr_str_next(kv, &pos);
         if (s.n > TOKEN_BYTES_MAX)
             return err_set(ERR_INPUT,
-                           "%s: key '" KEY_TOKENS "'[%" PRIu32 "] has %zu bytes, expected at most %d",
+                           "%s: key '" KEY_TOKENS "'[%" PRIu32
+                           "] has %zu bytes, expected at most %d",
                            gguf_path(g), id, s.n, TOKEN_BYTES_MAX);
         t->entry[id] = (struct tok_entry){.s = s.s, .n = (uint32_t)s.n};
         if (s.n > t->n_bytes_max) t->n_bytes_max = (uint32_t)s.n;
@@ -218,8 +220,8 @@ static enum err load_bytes(struct tok *t, const struct gguf *g)
                            gguf_path(g), id, e->n > 32 ? 32 : (int)e->n, e->s);
         if (t->byte_id[b] != TOK_NONE)
             return err_set(ERR_INPUT,
-                           "%s: key '" KEY_TOKENS "'[%" PRIu32 "] is byte 0x%02X, which token %" PRIu32
-                           " is already",
+                           "%s: key '" KEY_TOKENS "'[%" PRIu32
+                           "] is byte 0x%02X, which token %" PRIu32 " is already",
                            gguf_path(g), id, (unsigned)b, t->byte_id[b]);
         t->byte_id[b] = id;
     }

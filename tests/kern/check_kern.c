@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static const char *const level_names[] = {"none", "sse",  "avx2",    "avx512",
@@ -202,7 +201,7 @@ static void climb(struct ctx *c, bool benchmark, const char *vectors)
 int main(int argc, char **argv)
 {
     bool benchmark = false;
-    uint64_t seed = (uint64_t)time(NULL);
+    uint64_t seed = 1; /* every run alike; other seeds by hand */
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--bench") == 0)
             benchmark = true;

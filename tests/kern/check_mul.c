@@ -186,11 +186,9 @@ static bool compare(struct ctx *c, const struct mul_case *m, const float *y, con
         const size_t r = at % m->n_row;
         const size_t col = at / m->n_row;
         if (same_bits(y + at, want + at, 1, &(size_t){0})) continue;
-        if (!exact && how != FILL_WILD &&
-            is_near(y[at], want[at], MUL_REL * magnitude(c, m, r, col), 0.0f))
-            continue;
-        if (!exact && how == FILL_WILD && !(isfinite(y[at]) && isfinite(want[at]))) continue;
-        if (!exact && how == FILL_WILD && is_near(y[at], want[at], 0.0f, 1e-3f)) continue;
+        const float tolerance = MUL_REL * magnitude(c, m, r, col);
+        const bool overflows = how == FILL_WILD && !(isfinite(y[at]) && isfinite(want[at]));
+        if (!exact && (overflows || is_near(y[at], want[at], tolerance, 0.0f))) continue;
         return fail(c, "k %zu, fill %d, row %zu of %zu, column %zu of %zu: %.9g, want %.9g", m->k,
                     (int)how, r, m->n_row, col, m->n_col, (double)y[at], (double)want[at]);
     }

@@ -83,7 +83,8 @@ static void check_draws(const char *what, const float *logits, uint32_t n, struc
 
 /* ---- tests ----------------------------------------------------------------------------------- */
 
-static const float some[12] = {0.5f, 2.0f, -1.0f, 2.0f, 0.0f, 1.5f, -3.0f, 0.5f, 1.0f, -0.5f, 2.5f, 0.25f};
+static const float some[12] = {0.5f,  2.0f, -1.0f, 2.0f,  0.0f, 1.5f,
+                               -3.0f, 0.5f, 1.0f,  -0.5f, 2.5f, 0.25f};
 
 static void test_greedy(void **state)
 {
@@ -200,10 +201,14 @@ static void test_options(void **state)
 {
     (void)state;
     const struct sample_opts bad[] = {
-        {.temp = -1, .top_p = 1},        {.temp = NAN, .top_p = 1},
-        {.temp = INFINITY, .top_p = 1},  {.temp = 1, .top_p = 0},
-        {.temp = 1, .top_p = 1.5f},      {.temp = 1, .top_p = NAN},
-        {.temp = 1, .top_p = 1, .min_p = -0.1f}, {.temp = 1, .top_p = 1, .min_p = 1},
+        {.temp = -1, .top_p = 1},
+        {.temp = NAN, .top_p = 1},
+        {.temp = INFINITY, .top_p = 1},
+        {.temp = 1, .top_p = 0},
+        {.temp = 1, .top_p = 1.5f},
+        {.temp = 1, .top_p = NAN},
+        {.temp = 1, .top_p = 1, .min_p = -0.1f},
+        {.temp = 1, .top_p = 1, .min_p = 1},
         {.temp = 1, .top_p = 1, .min_p = NAN},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -2,21 +2,15 @@
  * test_tok_oracle.c: token ids against llama.cpp's, on real vocabularies.
  *
  * Reads ../shared (see its README): vocabularies with texts and ids that llama.cpp's own tests use
- * (.inp / .out), and the ids that llama.cpp gave for the texts of golden/. Skipped where that folder
- * is not. llama-bpe and qwen2 lie there as token lists; GGUF files are made from them in memory.
+ * (.inp / .out), and the ids that llama.cpp gave for the texts of golden/. Skipped where that
+ * folder is not. llama-bpe and qwen2 lie there as token lists; GGUF files are made from them in memory.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
 #include "gguf/gguf_write.h"
 #include "tests/unit/tok_check.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define DATA "../shared/data/tokenizer/"
 #define GOLDEN "../shared/golden/_tokenizer/"
@@ -337,9 +331,9 @@ static void test_qwen2(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inp_out),        cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_pretokenisers),  cmocka_unit_test(test_llama2_prompts),
-        cmocka_unit_test(test_llama_bpe),      cmocka_unit_test(test_qwen2),
+        cmocka_unit_test(test_inp_out),       cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_pretokenisers), cmocka_unit_test(test_llama2_prompts),
+        cmocka_unit_test(test_llama_bpe),     cmocka_unit_test(test_qwen2),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

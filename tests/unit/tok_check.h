@@ -1,5 +1,5 @@
 /*
- * tok_check.h: comparing token ids, for the tests of the tokenizer. Include cmocka.h first.
+ * tok_check.h: comparing token ids, for the tests of the tokenizer.
  *
  *     const struct vocab v = vocab_open("tests/data/tok/bpe.gguf", "qwen2");
  *     check_json(v.t, "qwen2", text, n_bytes, 0, ids);    // ids: a JSON array
@@ -15,8 +15,14 @@
 #include "text/tok.h"
 
 #include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 struct vocab {
     struct gguf *g;
@@ -63,8 +69,7 @@ static inline void check_ids(const struct tok *t, const char *what, const char *
             fail_msg("%s: token %zu is %u, expected %u, in \"%.60s\"", what, i, ids[i], want[i],
                      text);
     }
-    if (n != n_want)
-        fail_msg("%s: %zu tokens, expected %zu, in \"%.60s\"", what, n, n_want, text);
+    if (n != n_want) fail_msg("%s: %zu tokens, expected %zu, in \"%.60s\"", what, n, n_want, text);
     mem_free(ids);
 }
 
@@ -75,8 +80,7 @@ static inline void check_json(const struct tok *t, const char *what, const char 
     const size_t n = json_array_size(want);
     uint32_t *ids = mem_alloc_array(MEM_MISC, n + 1, sizeof *ids);
     assert_non_null(ids);
-    for (size_t i = 0; i < n; i++)
-        ids[i] = (uint32_t)json_integer_value(json_array_get(want, i));
+    for (size_t i = 0; i < n; i++) ids[i] = (uint32_t)json_integer_value(json_array_get(want, i));
     check_ids(t, what, text, n_bytes, flags, ids, n);
     mem_free(ids);
 }
@@ -92,7 +96,8 @@ static inline void check_back(const struct tok *t, const char *what, const char 
     if (tok_decode(t, ids, n, &back, &n_back)) fail_msg("%s: %s", what, err_msg());
     for (size_t i = 0; i < n_bytes && i < n_back; i++) {
         if (back[i] != text[i])
-            fail_msg("%s: byte %zu does not come back, \"%.40s\" is \"%.40s\"", what, i, text, back);
+            fail_msg("%s: byte %zu does not come back, \"%.40s\" is \"%.40s\"", what, i, text,
+                     back);
     }
     if (n_back != n_bytes) fail_msg("%s: %zu of %zu bytes come back", what, n_back, n_bytes);
     mem_free(ids);

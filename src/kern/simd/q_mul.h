@@ -242,7 +242,7 @@ INLINE void put_rows(const struct kern_mul *a, size_t r0, const struct tile *til
     }
 }
 
-/* Columns c0 .. c0 + C - 1 of one tile. x: the act view of column c0. */
+/* Columns c0 .. c0 + C - 1 of one tile. */
 INLINE void sweep(const struct kern_mul *a, const struct tile *tile, size_t r0, size_t c0, int C,
                   struct qtype t)
 {
