@@ -34,6 +34,7 @@ function title(line)
 {
     sub(/^(not )?ok[ \t]*[0-9]*[ \t]*-?[ \t]*/, "", line)
     sub(/^# *[Ss][Kk][Ii][Pp] */, "", line)
+    sub(/ *# *[Ss][Kk][Ii][Pp] */, ": ", line)
     return line
 }
 function reason(line) { sub(/^[^#]*# */, "", line); return line }
