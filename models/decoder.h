@@ -165,8 +165,7 @@ struct gval moe_block(struct model *m, struct graph *g, uint32_t il, const struc
                       struct gval x, struct gval router_in);
 
 /* ---- rope.c */
-/* The table of this layer's rotations, made once for equal ones. The layer's rope must not be off.
- */
+/* The table of this layer's rotations, made once for equal ones. The rope must not be off. */
 uint32_t rope_table(struct model *m, struct graph *g, const struct rope_spec *s);
 
 #endif

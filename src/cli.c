@@ -306,8 +306,7 @@ static enum err set_flag(const char *said, const char *text, void *field)
     return OK;
 }
 
-/* said: how the option was given, for the message: "option -n", "environment variable MOXIE_TEMP".
- * */
+/* said: how the option was given, for messages: "option -n", "environment variable MOXIE_TEMP". */
 static enum err set_value(const struct cli_opt *o, const char *said, const char *text,
                           enum cli_from from, void *opts)
 {

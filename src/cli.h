@@ -45,9 +45,8 @@ struct cli_opt {
     double min, max; /* numbers: inclusive range; both 0: what the type holds */
     const char *def; /* default as text, also shown in the help; NULL: the zeroed field */
     const char *words; /* CLI_ENUM */
-    const char
-        *alias; /* further spellings with their dashes ("-ctk --cache-k"), space separated; NULL */
-    const char *help; /* one line */
+    const char *alias; /* further spellings with dashes, space separated: "-ctk"; or NULL */
+    const char *help;  /* one line */
 };
 
 #define CLI_GROUPS_MAX 6 /* tables of rows of one command: its own and the shared ones */

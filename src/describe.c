@@ -7,6 +7,7 @@
  * bytes that are not UTF-8 become U+FFFD. Nothing here needs a known architecture or a tokenizer.
  */
 #include "base/mem.h"
+#include "base/ui.h"
 #include "engine.h"
 #include "engine_impl.h"
 
@@ -14,12 +15,11 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
 #define ITEMS_MAX 16      /* CLI.md */
-#define TEXT_BYTES_MAX 60 /* of a string value in the text form: a line stays readable */
+#define TEXT_BYTES_MAX 80 /* of a name or a string in the text form: a line stays readable */
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
@@ -45,60 +45,32 @@ static json_t *json_bytes(const char *s, size_t n)
     return j;
 }
 
-static uint64_t read_uint(const uint8_t *p, size_t n_bytes)
+/* Item i as text; floats so that they read back exactly. */
+static void number_text(const struct gguf_kv *kv, uint64_t i, char *buf, size_t n)
 {
-    uint64_t v = 0;
-    for (size_t i = n_bytes; i > 0; i--) v = v << 8 | p[i - 1];
-    return v;
-}
-
-static double read_float(const uint8_t *p, enum gguf_type type)
-{
-    if (type == GGUF_F64) {
-        const uint64_t bits = read_uint(p, 8);
-        double d;
-        memcpy(&d, &bits, sizeof d);
-        return d;
-    }
-    const uint32_t bits = (uint32_t)read_uint(p, 4);
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return (double)f;
-}
-
-static const uint8_t type_bytes[GGUF_TYPE_COUNT] = {
-    [GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
-    [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
-};
-
-/* A number as text; floats so that they read back exactly. */
-static void number_text(const uint8_t *p, enum gguf_type type, char *buf, size_t n)
-{
-    const size_t width = type_bytes[type];
-    const uint64_t u = read_uint(p, width);
-    if (type == GGUF_F32)
-        snprintf(buf, n, "%.9g", read_float(p, type));
-    else if (type == GGUF_F64)
-        snprintf(buf, n, "%.17g", read_float(p, type));
-    else if (type == GGUF_BOOL)
-        snprintf(buf, n, "%s", u ? "true" : "false");
-    else if (type == GGUF_I8 || type == GGUF_I16 || type == GGUF_I32 || type == GGUF_I64)
-        snprintf(buf, n, "%" PRId64, (int64_t)(u << (64 - 8 * width)) >> (64 - 8 * width));
+    if (kv->elem == GGUF_F32)
+        snprintf(buf, n, "%.9g", gguf_arr_f64(kv, i));
+    else if (kv->elem == GGUF_F64)
+        snprintf(buf, n, "%.17g", gguf_arr_f64(kv, i));
+    else if (kv->elem == GGUF_BOOL)
+        snprintf(buf, n, "%s", gguf_arr_int(kv, i) ? "true" : "false");
+    else if (kv->elem == GGUF_U64)
+        snprintf(buf, n, "%" PRIu64, gguf_arr_bits(kv, i));
     else
-        snprintf(buf, n, "%" PRIu64, u);
+        snprintf(buf, n, "%" PRId64, gguf_arr_int(kv, i));
 }
 
-static json_t *json_number(const uint8_t *p, enum gguf_type type)
+static json_t *json_number(const struct gguf_kv *kv, uint64_t i)
 {
     char text[32];
-    number_text(p, type, text, sizeof text);
-    if (type == GGUF_BOOL) return json_boolean(p[0] != 0);
-    if (type == GGUF_F32 || type == GGUF_F64) {
-        const double d = read_float(p, type);
+    number_text(kv, i, text, sizeof text);
+    if (kv->elem == GGUF_BOOL) return json_boolean(gguf_arr_int(kv, i) != 0);
+    if (kv->elem == GGUF_F32 || kv->elem == GGUF_F64) {
+        const double d = gguf_arr_f64(kv, i);
         return isfinite(d) ? json_real(d) : json_string(text);
     }
-    if (type == GGUF_U64 && read_uint(p, 8) > INT64_MAX) return json_string(text);
-    return json_integer((json_int_t)strtoll(text, NULL, 10));
+    if (kv->elem == GGUF_U64 && gguf_arr_bits(kv, i) > INT64_MAX) return json_string(text);
+    return json_integer((json_int_t)gguf_arr_int(kv, i));
 }
 
 /* Up to n items of an array as a JSON list. */
@@ -112,7 +84,7 @@ static json_t *json_items(const struct gguf_kv *kv, uint64_t n)
             const struct gguf_str s = gguf_arr_str_next(kv, &pos);
             item = json_bytes(s.s, s.n);
         } else {
-            item = json_number(kv->data + i * type_bytes[kv->elem], kv->elem);
+            item = json_number(kv, i);
         }
         if (json_array_append_new(list, item)) {
             json_decref(list);
@@ -125,7 +97,7 @@ static json_t *json_items(const struct gguf_kv *kv, uint64_t n)
 static json_t *json_value(const struct gguf_kv *kv)
 {
     if (kv->type == GGUF_STR) return json_bytes((const char *)kv->data, kv->n_bytes);
-    if (kv->type != GGUF_ARR) return json_number(kv->data, kv->type);
+    if (kv->type != GGUF_ARR) return json_number(kv, 0);
     if (kv->n <= ITEMS_MAX) return json_items(kv, kv->n);
     return json_pack("{s:s, s:I, s:o}", "type", gguf_type_name(kv->elem), "n", (json_int_t)kv->n,
                      "first", json_items(kv, ITEMS_MAX));
@@ -176,25 +148,30 @@ static enum err describe_json(const struct engine *e, FILE *out)
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-/* Bytes as they may go to a terminal: control characters become dots, long text is cut. */
-static void put_text(const char *s, size_t n, FILE *out)
+/* Bytes of the file as they may go to a terminal: on one line, control characters tamed, long text
+ * cut, at least `width` columns. */
+static void put_text(const char *s, size_t n, int width, FILE *out)
 {
-    const size_t n_show = n > TEXT_BYTES_MAX ? TEXT_BYTES_MAX : n;
-    fputc('"', out);
-    for (size_t i = 0; i < n_show; i++)
-        fputc((unsigned char)s[i] < 0x20 || s[i] == 0x7f ? '.' : s[i], out);
-    fprintf(out, n > n_show ? "...\" (%zu bytes)" : "\"", n);
+    char text[TEXT_BYTES_MAX + 1] = "";
+    const size_t n_show = n < TEXT_BYTES_MAX ? n : TEXT_BYTES_MAX;
+    memcpy(text, s, n_show);
+    ui_tame(text, n_show);
+    for (char *p = text; *p; p++)
+        if (*p == '\n' || *p == '\t') *p = '?';
+    fprintf(out, "%-*s%s", width, text, n > TEXT_BYTES_MAX ? "..." : "");
 }
 
 static void put_value(const struct gguf_kv *kv, FILE *out)
 {
     char text[32];
     if (kv->type == GGUF_STR) {
-        put_text((const char *)kv->data, kv->n_bytes, out);
+        fputc('"', out);
+        put_text((const char *)kv->data, kv->n_bytes, 0, out);
+        fprintf(out, kv->n_bytes > TEXT_BYTES_MAX ? "\" (%" PRIu64 " bytes)" : "\"", kv->n_bytes);
     } else if (kv->type == GGUF_ARR) {
         fprintf(out, "%" PRIu64 " x %s", kv->n, gguf_type_name(kv->elem));
     } else {
-        number_text(kv->data, kv->type, text, sizeof text);
+        number_text(kv, 0, text, sizeof text);
         fputs(text, out);
     }
     fputc('\n', out);
@@ -208,23 +185,28 @@ static void put_tensor(const struct gguf *g, uint64_t i, FILE *out)
         const size_t n = strlen(shape);
         snprintf(shape + n, sizeof shape - n, "%s%" PRIu64, d ? " x " : "", t->ne[d]);
     }
-    fprintf(out, "  %-40s %-8s %-24s %12zu\n", t->name, dtype_info(t->type)->name, shape,
-            tensor_bytes(t));
+    fputs("  ", out);
+    put_text(t->name, strlen(t->name), 40, out);
+    fprintf(out, " %-8s %-24s %12zu\n", dtype_info(t->type)->name, shape, tensor_bytes(t));
 }
 
 static void describe_text(const struct engine *e, FILE *out)
 {
     const struct gguf *g = e->file;
     const struct engine_info *f = &e->info;
-    fprintf(out, "file       %s\nformat     GGUF v%u\narch       %s\nname       %s\n", f->path,
-            gguf_version(g), f->arch, f->name);
-    fprintf(out, "size       %.2f GB in file, %.2f GB of tensors, mostly %s\n",
+    fprintf(out, "file       %s\nformat     GGUF v%u\narch       ", f->path, gguf_version(g));
+    put_text(f->arch, strlen(f->arch), 0, out);
+    fputs("\nname       ", out);
+    put_text(f->name, strlen(f->name), 0, out);
+    fprintf(out, "\nsize       %.2f GB in file, %.2f GB of tensors, mostly %s\n",
             (double)gguf_file_bytes(g) / 1e9, (double)f->n_bytes / 1e9, f->type);
     fprintf(out, "parameters %.2f M\n\nkeys (%" PRIu64 ")\n", (double)f->n_param / 1e6,
             gguf_n_kv(g));
     for (uint64_t i = 0; i < gguf_n_kv(g); i++) {
         const struct gguf_kv *kv = gguf_kv_at(g, i);
-        fprintf(out, "  %-48.*s ", (int)kv->key.n, kv->key.s);
+        fputs("  ", out);
+        put_text(kv->key.s, kv->key.n, 48, out);
+        fputc(' ', out);
         put_value(kv, out);
     }
     fprintf(out, "\ntensors (%" PRIu64 ")\n", gguf_n_tensor(g));

@@ -19,7 +19,7 @@
 #include <string.h>
 
 /* A string key as a NUL-terminated copy; fallback when it is absent. Control characters are for
- * err.c to tame. */
+ * whoever prints it to tame. */
 static enum err copy_str(const struct gguf *g, const char *key, enum gguf_need need,
                          const char *fallback, char **out)
 {
@@ -35,19 +35,19 @@ static enum err copy_str(const struct gguf *g, const char *key, enum gguf_need n
 static enum err open_file(struct engine *e, const struct engine_opts *o)
 {
     e->info.is_demo = o->path == NULL;
-    const enum err err = e->info.is_demo ? gguf_open_mem(&e->file, moxie_demo_model,
-                                                         moxie_demo_model_bytes, "(demo)")
-                                         : gguf_open(&e->file, o->path);
+    enum err err = e->info.is_demo
+                       ? gguf_open_mem(&e->file, moxie_demo_model, moxie_demo_model_bytes, "(demo)")
+                       : gguf_open(&e->file, o->path);
     if (err) return err;
     e->info.path = gguf_path(e->file);
-    enum err err_name = copy_str(e->file, "general.name", GGUF_OPTIONAL, "", &e->name);
-    if (err_name) return err_name;
+    err = copy_str(e->file, "general.name", GGUF_OPTIONAL, "", &e->name);
+    if (err) return err;
     const enum gguf_need need = o->mode == ENGINE_RUN ? GGUF_REQUIRED : GGUF_OPTIONAL;
-    err_name = copy_str(e->file, "general.architecture", need, "", &e->arch);
+    err = copy_str(e->file, "general.architecture", need, "", &e->arch);
     e->info.name = e->name;
     e->info.arch = e->arch;
     e->info.has_template = gguf_find(e->file, "tokenizer.chat_template") != NULL;
-    return err_name;
+    return err;
 }
 
 /* A model without a tokenizer can still be run by ids; one whose tokenizer is broken is refused. */
@@ -179,6 +179,7 @@ void engine_close(struct engine *e)
 
 const struct engine_info *engine_info(const struct engine *e)
 {
+    assert(e);
     return &e->info;
 }
 
@@ -201,6 +202,10 @@ static enum err no_tokenizer(const struct engine *e)
 enum err engine_tokenize(const struct engine *e, const char *text, size_t n_bytes, unsigned flags,
                          uint32_t **ids, size_t *n)
 {
+    assert(e);
+    assert(text || n_bytes == 0);
+    assert(ids);
+    assert(n);
     if (!e->tok) return no_tokenizer(e);
     return tok_encode(e->tok, text, n_bytes, flags, ids, n);
 }
@@ -208,6 +213,10 @@ enum err engine_tokenize(const struct engine *e, const char *text, size_t n_byte
 enum err engine_detokenize(const struct engine *e, const uint32_t *ids, size_t n, char **text,
                            size_t *n_bytes)
 {
+    assert(e);
+    assert(ids || n == 0);
+    assert(text);
+    assert(n_bytes);
     if (!e->tok) return no_tokenizer(e);
     return tok_decode(e->tok, ids, n, text, n_bytes);
 }

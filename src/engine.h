@@ -46,11 +46,10 @@ enum engine_mode {
 struct engine_opts {
     const char *path; /* NULL: the embedded demo model */
     enum engine_mode mode;
-    uint32_t n_thread; /* 0: physical cores */
-    const char
-        *cpu_mask;   /* NULL: all that the CPU has; otherwise the highest level, as in --cpu-mask */
-    const char *pre; /* NULL, or overrides tokenizer.ggml.pre */
-    bool act_f32;    /* diagnostic: float32 activations for quantised weights, slow and exact */
+    uint32_t n_thread;    /* 0: physical cores */
+    const char *cpu_mask; /* NULL: all that the CPU has; else the highest level, as --cpu-mask */
+    const char *pre;      /* NULL, or overrides tokenizer.ggml.pre */
+    bool act_f32; /* diagnostic: float32 activations for quantised weights, slow and exact */
 };
 
 struct engine_info {       /* facts, valid until engine_close */
@@ -94,8 +93,8 @@ struct engine_stream {
 #define ENGINE_STREAM_BYTES_MAX 65540 /* TOKEN_BYTES_MAX + held, rounded up */
 size_t engine_stream_put(const struct engine *e, struct engine_stream *st, uint32_t id, char *buf,
                          size_t n);
-size_t engine_stream_end(struct engine_stream *st, char *buf,
-                         size_t n); /* what is still held, as it is */
+/* What is still held, as it is. */
+size_t engine_stream_end(struct engine_stream *st, char *buf, size_t n);
 
 bool engine_is_eog(const struct engine *e, uint32_t id);
 uint32_t engine_bos(const struct engine *e); /* UINT32_MAX: none */
@@ -124,21 +123,22 @@ uint32_t session_n_ctx(const struct session *s);
  * (at most n - 1, so that there are logits), the rest is run in pieces of n_batch. n = 0 empties
  * the session. ERR_USAGE: n exceeds the context; ERR_INPUT: an id outside the vocabulary;
  * ERR_RUN: logits that are not finite (with the position), a model file that shrank; ERR_INTR:
- * interrupted between two pieces. */
+ * interrupted; whole pieces stay. */
 enum err session_sync(struct session *s, const uint32_t *tokens, size_t n);
 /* Append one token and compute its logits. ERR_END: the context is full (nothing was appended). */
 enum err session_step(struct session *s, uint32_t token);
-/* Forget everything after the first n tokens; n <= session_pos(). A hybrid model recomputes from
- * a checkpoint. */
+/* Forget everything after the first n tokens; n <= session_pos(). A hybrid model goes back to a
+ * checkpoint and runs what lies between again. */
 enum err session_roll_back(struct session *s, size_t n);
 
 size_t session_pos(const struct session *s); /* tokens in effect */
-/* Logits after the last token: n_vocab floats, finite; valid until the next call. NULL when
- * empty. */
+/* Logits after the last token: n_vocab floats, finite; valid until the next call. NULL when there
+ * are none: the session is empty, was rolled back, or has failed since. */
 const float *session_logits(const struct session *s);
 
-/* Called for every run row while session_sync works, in order; lets `eval` and `perplexity` see
- * all logits. A return other than OK stops the run with that code. NULL switches it off. */
+/* Called for every token that is run, in order, those that a hybrid model runs again included; lets
+ * `eval` and `perplexity` see all logits. A return other than OK stops the run with that code. NULL
+ * switches it off. */
 typedef enum err session_row_fn(void *ctx, size_t pos, const float *logits);
 void session_on_row(struct session *s, session_row_fn *fn, void *ctx);
 /* Called between pieces of a long prefill with tokens done and to do, for a progress bar. */

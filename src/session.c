@@ -74,6 +74,8 @@ static enum err open_ports(struct session *s, const struct session_opts *o)
 enum err session_new(struct session **out, struct engine *e, const struct session_opts *o)
 {
     assert(out);
+    assert(e);
+    assert(o);
     assert(e->mode == ENGINE_RUN);
     *out = NULL;
     struct session *s = mem_alloc(MEM_KV, sizeof *s);
@@ -126,8 +128,7 @@ static enum err check_finite(const struct session *s, uint32_t pos, const float 
         if (isfinite(logits[i])) continue;
         return err_set(ERR_RUN,
                        "%s: the logit of token %u at position %u is %s: the model's weights are "
-                       "damaged, or not "
-                       "meant for this architecture ('%s'); fetch the file again",
+                       "damaged, or not meant for this architecture ('%s'); fetch the file again",
                        s->e->info.path, i, pos, isnan(logits[i]) ? "not a number" : "infinite",
                        s->e->info.arch);
     }
@@ -148,15 +149,18 @@ static enum err take_row(void *ctx, uint32_t pos, const float *logits)
     return OK;
 }
 
-/* What is left after a failed step: positions below pos0 are whole, recurrent states are not. */
-static void drop_from(struct session *s, uint32_t pos)
+/* Goes back to at most n tokens, whatever caches and states hold beyond them; a recurrent model may
+ * land earlier. */
+static enum err trim(struct session *s, uint32_t n)
 {
+    assert(n <= s->n_pos);
     s->has_logits = false;
-    s->n_pos = pos;
-    if (!s->e->info.is_recurrent) return;
-    uint32_t got = 0;
-    (void)s->ports.state.restore(s->ports.state.self, 0, pos, &got); /* in memory: cannot fail */
-    s->n_pos = got;
+    if (s->e->info.is_recurrent) {
+        const enum err err = s->ports.state.restore(s->ports.state.self, 0, n, &n);
+        if (err) return err;
+    }
+    s->n_pos = n;
+    return s->ports.kv.trim(s->ports.kv.self, 0, n);
 }
 
 /* Runs token[n_pos .. n_pos + n): one piece. */
@@ -179,14 +183,17 @@ static enum err run_piece(struct session *s, uint32_t n, bool want_last)
     if (err == OK && gguf_broken(s->e->file))
         err = err_set(ERR_RUN,
                       "%s: the file became shorter while the model was running; what was computed "
-                      "since is not "
-                      "to be trusted. Restore the file and start again",
+                      "since is not to be trusted. Restore the file and start again",
                       s->e->info.path);
-    if (err)
-        drop_from(s, s->n_pos);
-    else
-        s->n_pos += n;
-    return err;
+    if (err) {
+        /* Positions below n_pos are whole; states may be halfway to the end of the piece. */
+        const enum err err_trim = trim(s, s->n_pos);
+        assert(err_trim == OK); /* all of it is in memory */
+        (void)err_trim;
+        return err;
+    }
+    s->n_pos += n;
+    return OK;
 }
 
 /* Runs the tokens up to position n in pieces. A recurrent model gets a checkpoint before the
@@ -195,6 +202,7 @@ static enum err run_to(struct session *s, uint32_t n)
 {
     const uint32_t n_from = s->n_pos;
     while (s->n_pos < n) {
+        if (os_interrupted()) return err_set(ERR_INTR, "interrupted");
         const bool split_last = s->e->info.is_recurrent && n - s->n_pos > 1;
         const uint32_t left = n - s->n_pos - (split_last ? 1 : 0);
         const uint32_t piece = left < s->n_batch ? left : s->n_batch;
@@ -205,22 +213,8 @@ static enum err run_to(struct session *s, uint32_t n)
         const enum err err = run_piece(s, piece, s->n_pos + piece == n);
         if (err) return err;
         if (s->on_progress) s->on_progress(s->progress_ctx, s->n_pos - n_from, n - n_from);
-        if (s->n_pos < n && os_interrupted()) return err_set(ERR_INTR, "interrupted");
     }
     return OK;
-}
-
-/* Goes back to at most n tokens; a recurrent model may land earlier. */
-static enum err trim(struct session *s, uint32_t n)
-{
-    if (n == s->n_pos) return OK;
-    s->has_logits = false;
-    if (s->e->info.is_recurrent) {
-        const enum err err = s->ports.state.restore(s->ports.state.self, 0, n, &n);
-        if (err) return err;
-    }
-    s->n_pos = n;
-    return s->ports.kv.trim(s->ports.kv.self, 0, n);
 }
 
 static enum err check_tokens(const struct session *s, const uint32_t *tokens, size_t n)
@@ -239,6 +233,8 @@ static enum err check_tokens(const struct session *s, const uint32_t *tokens, si
 
 enum err session_sync(struct session *s, const uint32_t *tokens, size_t n)
 {
+    assert(s);
+    assert(tokens || n == 0);
     const enum err err_in = check_tokens(s, tokens, n);
     if (err_in) return err_in;
     const uint64_t t0 = os_time_ns();
@@ -246,7 +242,7 @@ enum err session_sync(struct session *s, const uint32_t *tokens, size_t n)
     while (same < s->n_pos && same < n && s->token[same] == tokens[same]) same++;
     if (same == n && n > 0 && !(s->n_pos == n && s->has_logits))
         same--; /* the last one must run to have logits */
-    enum err err = trim(s, same);
+    enum err err = same < s->n_pos ? trim(s, same) : OK;
     if (err) return err;
     const uint32_t n_from = s->n_pos;
     if (n > n_from) memcpy(s->token + n_from, tokens + n_from, (n - n_from) * sizeof *tokens);
@@ -259,6 +255,7 @@ enum err session_sync(struct session *s, const uint32_t *tokens, size_t n)
 
 enum err session_step(struct session *s, uint32_t token)
 {
+    assert(s);
     if (s->n_pos == s->n_ctx) return ERR_END;
     const enum err err_in = check_tokens(s, &token, 1);
     if (err_in) return err_in;
@@ -274,9 +271,10 @@ enum err session_step(struct session *s, uint32_t token)
 enum err session_roll_back(struct session *s, size_t n)
 {
     assert(n <= s->n_pos);
+    if (n == s->n_pos) return OK;
     const enum err err = trim(s, (uint32_t)n);
-    return err ? err
-               : run_to(s, (uint32_t)n); /* recurrent: what lies between the checkpoint and n */
+    if (err) return err;
+    return run_to(s, (uint32_t)n); /* recurrent: what lies between the checkpoint and n */
 }
 
 /* ---- facts ----------------------------------------------------------------------------------- */

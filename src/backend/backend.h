@@ -29,20 +29,19 @@ struct op_io {                      /* the operands of one operation in one step
     const float *cos, *sin; /* GOP_ROPE: (n_row, n_rot / 2), magnitude included */
     uint32_t n_rot;         /* GOP_ROPE: of the table the operation names */
     float *state;           /* GOP_CONV, GOP_GDN, GOP_SSM: the layer's state, updated in place */
-    float *h_gate, *h_up,
-        *y; /* GOP_MOE: (n_row * n_used, n_ff) twice, (n_row * n_used, n_embd), dense */
+    float *h_gate, *h_up;   /* GOP_MOE: (n_row * n_used, n_ff), dense */
+    float *y;               /* GOP_MOE: (n_row * n_used, n_embd), dense */
 };
 
 /* GOP_MOE: the (token, choice) pairs of a step sorted by expert. Pair (t, j) is choice j of
  * token t. */
 struct moe_rows {
-    const uint32_t *id;    /* (n_row, n_used) chosen expert of each pair, best first */
-    const float *weight;   /* (n_row, n_used) */
-    const uint32_t *token; /* (n_row * n_used) sorted position -> token row */
-    const uint32_t *at;    /* (n_row, n_used) pair -> sorted position */
-    const uint32_t *
-        first; /* (n_want + 1) slot of the request -> first sorted position; the next one ends it */
-    const uint32_t *expert; /* (n_want) slot -> expert id */
+    const uint32_t *id;     /* (n_row, n_used) chosen expert of each pair, best first */
+    const float *weight;    /* (n_row, n_used) */
+    const uint32_t *token;  /* (n_row * n_used) sorted position -> token row */
+    const uint32_t *at;     /* (n_row, n_used) pair -> sorted position */
+    const uint32_t *first;  /* (n_want + 1) slot -> first sorted position; the next one ends it */
+    const uint32_t *expert; /* (n_want) slot of the request -> expert id */
     uint32_t n_want;
 };
 
@@ -53,8 +52,8 @@ struct backend {
     enum err (*reserve)(void *self, const struct graph *g, uint32_t n_row_max);
     /* Every kind but GOP_KV, GOP_ATTN, GOP_MOE, GOP_REDUCE and GOP_OUT_ROWS. */
     enum err (*run)(void *self, const struct gop *op, const struct op_io *io);
-    /* Attention: src[0] queries, src[1] running (max, sum) per head, dst[0] running weighted
-     * values. Each span is reduced by itself and then merged, in rising order: (m, l, o) with
+    /* Attention: src[0] queries, dst[0] running weighted values, dst[1] running (max, sum) per
+     * head. Each span is reduced by itself and then merged, in rising order: (m, l, o) with
      * (ms, ls, os) is m' = max(m, ms), l' = l e^(m-m') + ls e^(ms-m'), likewise o (Milakov &
      * Gimelshein 2018). */
     enum err (*attn_begin)(void *self, const struct gop *op, const struct op_io *io);
@@ -81,8 +80,7 @@ struct pool;
 struct cpu_opts {
     struct pool *pool;  /* borrowed */
     unsigned cpu_flags; /* kern/cpu.h */
-    bool
-        act_f32; /* float32 activations for quantised weights: weights are expanded exactly; slow */
+    bool act_f32;       /* float32 activations: quantised weights are expanded, exact and slow */
 };
 /* Fills *b; b->close frees it. */
 enum err cpu_backend_open(struct backend *b, const struct cpu_opts *o);

@@ -46,7 +46,7 @@ struct span_tile { /* the columns of one task */
 
 static float *running(const struct op_io *io, uint32_t row, uint32_t head) /* (max, sum) */
 {
-    return (float *)(uintptr_t)cpu_src(io, 1, row) + (size_t)2 * head;
+    return io->dst[1] + row * io->dst_stride[1] + (size_t)2 * head;
 }
 
 static uint32_t col_row(const struct span_tile *t, uint32_t col)
@@ -129,10 +129,14 @@ static void weigh(const struct span_tile *t, uint32_t col, float *ms, float *ls)
     if (l->a->softcap != 0.0f) k->softcap(s + lo, l->a->softcap, s + lo, hi - lo);
     *ms = k->max(s, hi);
     *ls = 0.0f;
-    if (*ms == -INFINITY)
-        memset(s, 0, hi * sizeof *s); /* all scores are: nothing to add, and no inf - inf */
-    else
+    if (*ms != -INFINITY) {
         *ls = k->exp_sum(s, hi, *ms);
+        return;
+    }
+    /* All scores are -inf: nothing to add, and no inf - inf. Or NaN, which max() passes over. */
+    for (uint32_t i = lo; i < hi; i++)
+        if (isnan(s[i])) *ms = s[i];
+    memset(s, 0, hi * sizeof *s);
 }
 
 /* The values of the span, for runs of columns that see equally many keys: the heads of a token, or

@@ -33,8 +33,7 @@ struct route_loop {
     float *weight;
 };
 
-/* Probability of each expert, or the raw logit where the chosen ones are weighed among themselves.
- */
+/* Probability of each expert, or its logit where the chosen ones are weighed among themselves. */
 static void gate(const struct cpu *c, const struct gmoe *m, const float *logit, float *p)
 {
     const uint32_t n = m->n_expert;
@@ -54,8 +53,7 @@ static void gate(const struct cpu *c, const struct gmoe *m, const float *logit, 
     }
 }
 
-/* NaN compares as nothing; as the lowest score it cannot upset the choice. It stays in the weights.
- */
+/* A NaN compares as nothing: as the lowest score it cannot upset the choice. Weights keep it. */
 static float orderly(float score)
 {
     return isnan(score) ? -INFINITY : score;

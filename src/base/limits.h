@@ -27,7 +27,7 @@
 #define GGUF_ALIGN_DEFAULT 32     /* GGUF specification */
 #define GGUF_ALIGN_MAX (1u << 20) /* largest alignment in use is 4096; a power of two up to 1 MiB */
 #define TOKEN_BYTES_MAX 65535     /* of one vocabulary entry; real ones stay below 1 KiB */
-#define PROMPT_BYTES_MAX (1u << 30) /* a text to tokenise; ids are 32-bit */
+#define PROMPT_BYTES_MAX (1u << 28) /* a text to tokenise: CTX_MAX tokens of 4 bytes */
 #define CONV_TAPS_MAX 16          /* short convolutions: 3 or 4 taps in all known models */
 
 #endif

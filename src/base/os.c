@@ -143,6 +143,8 @@ static void slot_publish(uint32_t i_slot, const void *data, size_t n_bytes)
 static enum err open_failed(const char *path, int error)
 {
     switch (error) {
+    case EINTR: /* of a pipe without a writer: files do not wait */
+        return err_set(ERR_INTR, "interrupted while waiting for a writer of %s", path);
     case ENOENT:
         if (path[0] == '\0')
             return err_set(ERR_INPUT, "the name of the file is empty; give a path");
@@ -239,7 +241,8 @@ bool os_map_broken(const struct os_map *m)
 
 /* ---- whole files ----------------------------------------------------------------------------- */
 
-/* Appends everything up to the end of fd to a buffer that doubles; one byte is kept for the NUL. */
+/* Appends everything up to the end of fd to a buffer that doubles; one byte is kept for the NUL, one
+ * to see that there is more than allowed. */
 static enum err read_to_end(int fd, const char *name, size_t n_bytes_max, char **data,
                             size_t *n_bytes)
 {
@@ -247,14 +250,14 @@ static enum err read_to_end(int fd, const char *name, size_t n_bytes_max, char *
     for (;;) {
         if (*n_bytes + 1 >= room) {
             room = room ? room * 2 : 4096;
+            if (room > n_bytes_max + 2) room = n_bytes_max + 2;
             char *larger = mem_realloc(MEM_MISC, *data, room);
             if (!larger) return ERR_MEMORY;
             *data = larger;
         }
         const ssize_t n = read(fd, *data + *n_bytes, room - 1 - *n_bytes);
         if (n == 0) return OK;
-        if (n < 0 && errno == EINTR && os_interrupted())
-            return err_set(ERR_INTR, "interrupted while reading %s", name);
+        if (os_interrupted()) return err_set(ERR_INTR, "interrupted while reading %s", name);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EISDIR)
             return err_set(ERR_INPUT, "%s: is a directory, expected a file", name);
@@ -269,7 +272,8 @@ static enum err read_to_end(int fd, const char *name, size_t n_bytes_max, char *
 enum err os_read_all(const char *path, size_t n_bytes_max, char **data, size_t *n_bytes)
 {
     assert(path);
-    assert(data && n_bytes);
+    assert(data);
+    assert(n_bytes);
     assert(n_bytes_max < SIZE_MAX / 4);
     *data = NULL;
     *n_bytes = 0;

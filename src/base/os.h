@@ -36,7 +36,7 @@ bool os_map_broken(const struct os_map *m);
 
 /* Reads a whole file, or standard input for "-", up to n_bytes_max. *data from
  * mem_alloc(MEM_MISC), NUL appended (not counted). Pipes are welcome. ERR_INPUT when missing,
- * unreadable or too long; ERR_INTR when SIGINT came while waiting. */
+ * unreadable or too long; ERR_INTR when SIGINT came before the end. */
 enum err os_read_all(const char *path, size_t n_bytes_max, char **data, size_t *n_bytes);
 
 /* Writes a whole regular file at once: a temporary file beside it, flushed to the disk, takes

@@ -185,7 +185,8 @@ static int start_worker(struct worker *w)
 enum err pool_open(struct pool **out, uint32_t n_thread)
 {
     assert(out);
-    assert(n_thread >= 1 && n_thread <= THREADS_MAX);
+    assert(n_thread >= 1);
+    assert(n_thread <= THREADS_MAX);
     *out = NULL;
     struct pool *p = mem_alloc(MEM_MISC, sizeof *p + (n_thread - 1) * sizeof p->workers[0]);
     if (!p) return ERR_MEMORY;

@@ -71,7 +71,8 @@ static uint32_t terminal_columns(FILE *f)
 void ui_bar_start(struct ui_bar *b, FILE *f, const char *what, const char *unit)
 {
     assert(b);
-    assert(what && unit);
+    assert(what);
+    assert(unit);
     *b = (struct ui_bar){.what = what, .unit = unit, .start_ns = os_time_ns()};
     if (!f || !os_is_terminal(f)) return;
     b->f = f;
@@ -93,7 +94,8 @@ void ui_bar_line(char buf[UI_BAR_BYTES_MAX], const struct ui_bar *b, uint64_t n_
 {
     assert(n_done <= n_total);
     assert(n_total > 0);
-    assert(b->n_columns > 0 && b->n_columns < UI_BAR_BYTES_MAX);
+    assert(b->n_columns > 0);
+    assert(b->n_columns < UI_BAR_BYTES_MAX);
     static const char full[] = "####################", empty[] = "....................";
     static_assert(sizeof full == CELLS + 1 && sizeof empty == CELLS + 1, "one character per cell");
     const double share = (double)n_done / (double)n_total;

@@ -294,10 +294,8 @@ const struct cli_cmd cmd_bench = {
     .args = "[MODEL]",
     .brief = "speed of prefill and decode beside this machine's memory bandwidth",
     .text = "Measures prefill rows (pp512: 512 tokens in) and decode rows (tg128: 128 tokens out). "
-            "Lists such as -t 1,2 "
-            "make a row for each value. The share compares the weight bytes read per second with "
-            "the memory bandwidth "
-            "that was measured in the same run.",
+            "Lists such as -t 1,2 make a row for each value. The share compares the weight bytes "
+            "read per second with the memory bandwidth that was measured in the same run.",
     .opts = {rows, common_model, common_compute, common_talk},
     .opts_bytes = sizeof(struct bench_opts),
     .pos_max = 1,

@@ -74,8 +74,7 @@ static json_t *samples(const struct bench_row *row)
     return list;
 }
 
-/* One row as an object; its members in this order are also the columns of the CSV. NULL: no memory.
- * */
+/* One row as an object; its members, in this order, are the columns of the CSV. NULL: no memory. */
 static json_t *row_object(const struct bench_report *r, const struct bench_row *row)
 {
     char test[40];

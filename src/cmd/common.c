@@ -121,8 +121,7 @@ enum err cmd_open(struct engine **e, const struct common_opts *o, enum engine_mo
     assert(o);
     if (!o->model)
         cmd_note(o, "no model given (-m FILE): using the embedded demo model, which is small and "
-                    "writes childish "
-                    "stories");
+                    "writes childish stories");
     const struct engine_opts eo = {.path = o->model,
                                    .mode = mode,
                                    .n_thread = o->n_thread,
@@ -156,7 +155,8 @@ enum err cmd_session(struct session **s, struct engine *e, const struct common_o
                      uint32_t n_ctx)
 {
     assert(s);
-    assert(o->type_k && o->type_v);
+    assert(o->type_k);
+    assert(o->type_v);
     const uint32_t n_train = engine_info(e)->n_ctx_train;
     if (n_ctx != CTX_OF_MODEL && n_ctx > n_train)
         cmd_note(o,
@@ -169,4 +169,20 @@ enum err cmd_session(struct session **s, struct engine *e, const struct common_o
                                     .type_k = kv_type(o->type_k),
                                     .type_v = kv_type(o->type_v)};
     return session_new(s, e, &so);
+}
+
+static void show_progress(void *bar, size_t n_done, size_t n_total)
+{
+    ui_bar_set(bar, n_done, n_total);
+}
+
+enum err cmd_prefill(struct session *s, const struct common_opts *o, const uint32_t *ids, size_t n)
+{
+    struct ui_bar bar;
+    ui_bar_start(&bar, cmd_bar_file(o), "prefill", "tok");
+    session_on_progress(s, show_progress, &bar);
+    const enum err err = session_sync(s, ids, n);
+    session_on_progress(s, NULL, NULL);
+    ui_bar_end(&bar);
+    return err;
 }

@@ -53,6 +53,8 @@ enum err cmd_open(struct engine **e, const struct common_opts *o, enum engine_mo
  * own gets a warning. */
 enum err cmd_session(struct session **s, struct engine *e, const struct common_opts *o,
                      uint32_t n_ctx);
+/* session_sync() with a progress bar. */
+enum err cmd_prefill(struct session *s, const struct common_opts *o, const uint32_t *ids, size_t n);
 /* session_opts.n_ctx for what -c said: `unset` without -c, the model's own for 0. */
 uint32_t cmd_n_ctx(const struct common_opts *o, uint32_t unset);
 

@@ -8,7 +8,6 @@
  */
 #include "base/limits.h"
 #include "base/mem.h"
-#include "base/ui.h"
 #include "cmd/files.h"
 #include "text/sample.h"
 
@@ -57,21 +56,11 @@ static enum err write_row(void *ctx, size_t pos, const float *logits)
     return out_write(&v->logits, logits, engine_info(v->e)->n_vocab * sizeof *logits);
 }
 
-static void show_progress(void *bar, size_t n_done, size_t n_total)
-{
-    ui_bar_set(bar, n_done, n_total);
-}
-
 static enum err prefill(struct eval *v)
 {
-    struct ui_bar bar;
-    ui_bar_start(&bar, cmd_bar_file(&v->o->common), "prefill", "tok");
-    session_on_progress(v->s, show_progress, &bar);
     if (!v->o->last) session_on_row(v->s, write_row, v);
-    enum err err = session_sync(v->s, v->tokens, v->n_tokens);
+    enum err err = cmd_prefill(v->s, &v->o->common, v->tokens, v->n_tokens);
     session_on_row(v->s, NULL, NULL);
-    session_on_progress(v->s, NULL, NULL);
-    ui_bar_end(&bar);
     if (err == OK && v->o->last) err = write_row(v, v->n_tokens - 1, session_logits(v->s));
     return err;
 }
@@ -167,8 +156,7 @@ const struct cli_cmd cmd_eval = {
     .args = "[MODEL]",
     .brief = "token ids in, logits out: the forward pass alone",
     .text = "Runs the ids as one prefill, then --decode N more, and writes the logits of every "
-            "token. Two ways of "
-            "running a model can so be compared with cmp.",
+            "token. Two ways of running a model can so be compared with cmp.",
     .opts = {rows, common_model, common_threads, common_compute, common_talk},
     .opts_bytes = sizeof(struct eval_opts),
     .pos_max = 1,

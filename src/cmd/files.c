@@ -190,7 +190,8 @@ static enum err parse_id(const char *path, size_t i_item, uint32_t n_vocab, char
 enum err ids_read(const char *path, uint32_t n_vocab, uint32_t **ids, size_t *n)
 {
     assert(path);
-    assert(ids && n);
+    assert(ids);
+    assert(n);
     const char *const name = strcmp(path, "-") == 0 ? "standard input" : path;
     char *text = NULL;
     size_t n_bytes = 0;
@@ -226,6 +227,7 @@ done:
 
 static enum err cannot_write(const char *name, int error)
 {
+    if (os_interrupted()) return err_set(ERR_INTR, "interrupted while writing %s", name);
     return err_set(ERR_RUN, "%s: cannot be written: %s", name,
                    error ? strerror(error) : "the disk may be full");
 }
@@ -242,7 +244,6 @@ enum err out_flush(FILE *f, const char *name)
     assert(f);
     const int error = fflush(f) == 0 ? 0 : errno;
     if (error == 0 && !ferror(f)) return OK;
-    if (os_interrupted()) return err_set(ERR_INTR, "interrupted while writing %s", name);
     return reader_is_gone(f) ? ERR_END : cannot_write(name, error);
 }
 
@@ -317,7 +318,8 @@ void out_abandon(struct out_file *o)
 
 enum err out_differs(const char *out_option, const char *out, const char *in_option, const char *in)
 {
-    assert(out_option && in_option);
+    assert(out_option);
+    assert(in_option);
     struct stat a, b;
     if (!out || !in || strcmp(out, "-") == 0 || strcmp(in, "-") == 0) return OK;
     const bool same_name = strcmp(out, in) == 0;

@@ -34,7 +34,7 @@ enum prompt_flags {
 enum err prompt_read(const struct common_opts *o, unsigned flags, struct text *t);
 
 /* Decimal ids separated by white space from a file or "-". ERR_INPUT: something else in it, an id
- * of n_vocab or more * (n_vocab 0: unknown, anything that fits), no id at all. *ids: mem_free. */
+ * of n_vocab or more (n_vocab 0: unknown, anything that fits), no id at all. *ids: mem_free. */
 enum err ids_read(const char *path, uint32_t n_vocab, uint32_t **ids, size_t *n);
 
 struct out_file {

@@ -188,8 +188,7 @@ const struct cli_cmd cmd_perplexity = {
     .args = "[MODEL]",
     .brief = "how well a model predicts a text: perplexity, bits per byte",
     .text = "Cuts the text into windows of -c tokens; the second half of each is predicted token "
-            "by token. The convention "
-            "is llama.cpp's, so figures can be compared.",
+            "by token. The convention is llama.cpp's, so figures can be compared.",
     .opts = {rows, common_model, common_threads, common_compute, common_talk},
     .opts_bytes = sizeof(struct perplexity_opts),
     .pos_max = 1,

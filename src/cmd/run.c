@@ -132,24 +132,6 @@ static enum err open_sampler(struct run *r)
     return sampler_open(&r->sampler, &so, engine_info(r->e)->n_vocab);
 }
 
-static void show_progress(void *bar, size_t n_done, size_t n_total)
-{
-    ui_bar_set(bar, n_done, n_total);
-}
-
-static enum err prefill(struct run *r)
-{
-    assert(r->n_ids > 0);
-    struct ui_bar bar;
-    ui_bar_start(&bar, cmd_bar_file(&r->o->common), "prefill", "tok");
-    session_on_progress(r->s, show_progress, &bar);
-    r->start_ns = os_time_ns();
-    const enum err err = session_sync(r->s, r->ids, r->n_ids);
-    session_on_progress(r->s, NULL, NULL);
-    ui_bar_end(&bar);
-    return err;
-}
-
 static enum err generate(struct run *r)
 {
     const uint64_t n_max = r->o->n_predict < 0 ? UINT64_MAX : (uint64_t)r->o->n_predict;
@@ -186,7 +168,9 @@ static enum err write_text(struct run *r)
 {
     enum err err = cmd_session(&r->s, r->e, &r->o->common, cmd_n_ctx(&r->o->common, 0));
     if (err) return err;
-    err = prefill(r);
+    assert(r->n_ids > 0);
+    r->start_ns = os_time_ns();
+    err = cmd_prefill(r->s, &r->o->common, r->ids, r->n_ids);
     if (err == OK) err = open_sampler(r);
     if (err == OK) err = generate(r);
     if (err == OK || err == ERR_INTR) {
@@ -207,8 +191,7 @@ static enum err run(struct run *r, struct common_opts *common)
     if (err) return err;
     if (engine_info(r->e)->has_template && !r->o->raw)
         cmd_note(common, "this model has a chat template, which this version does not apply yet: "
-                         "it continues the bare "
-                         "text (--raw says that this is meant)");
+                         "it continues the bare text (--raw says that this is meant)");
     const unsigned flags =
         PROMPT_APPEND | PROMPT_CHOMP | PROMPT_NEEDED | (r->o->escape ? PROMPT_ESCAPES : 0u);
     err = prompt_read(common, flags, &r->prompt);
@@ -239,10 +222,8 @@ const struct cli_cmd cmd_run = {
     .args = "[MODEL [PROMPT]]",
     .brief = "write on from a prompt",
     .text = "Continues a text. The prompt is the second argument, the text of -p, a file (-f) or "
-            "standard input; standard "
-            "input that is no terminal is appended to -p after an empty line. The answer goes to "
-            "standard output, all "
-            "else to standard error.",
+            "standard input; standard input that is no terminal is appended to -p after an empty "
+            "line. The answer goes to standard output, all else to standard error.",
     .opts = {common_prompt, rows, common_model, common_threads, common_compute, common_talk},
     .opts_bytes = sizeof(struct run_opts),
     .pos_max = 2,

@@ -33,10 +33,12 @@ static enum err tokenize(const struct tokenize_opts *o, const struct engine *e,
         (o->no_bos ? 0u : ENGINE_TOK_BOS) | (o->special ? ENGINE_TOK_SPECIAL : 0u);
     const enum err err = engine_tokenize(e, t->s, t->n, flags, &ids, &n);
     if (err) return err;
-    for (size_t i = 0; i < n; i++) printf(i ? " %" PRIu32 : "%" PRIu32, ids[i]);
-    putchar('\n');
+    /* No further write after a failed one: it would wait for the reader again after Ctrl-C. */
+    for (size_t i = 0; i < n && !ferror(stdout); i++)
+        printf(i ? " %" PRIu32 : "%" PRIu32, ids[i]);
+    if (!ferror(stdout)) putchar('\n');
     engine_free(ids);
-    return OK;
+    return cmd_interrupted();
 }
 
 static int tokenize_main(void *opts)
@@ -60,8 +62,7 @@ const struct cli_cmd cmd_tokenize = {
     .args = "[MODEL]",
     .brief = "text to token ids",
     .text = "Prints the ids of the text of -p, of a file (-f) or of standard input on one line, "
-            "separated by single "
-            "spaces.",
+            "separated by single spaces.",
     .opts = {common_prompt, tokenize_rows, common_model, common_talk},
     .opts_bytes = sizeof(struct tokenize_opts),
     .pos_max = 1,
@@ -117,8 +118,8 @@ const struct cli_cmd cmd_detokenize = {
     .args = "[MODEL]",
     .brief = "token ids to text",
     .text = "Writes the bytes that the ids stand for, and nothing else. Ids from `tokenize "
-            "--no-bos` give the text back, "
-            "byte for byte; control tokens are written as their text.",
+            "--no-bos` give the text back, byte for byte; control tokens are written as their "
+            "text.",
     .opts = {detokenize_rows, common_model, common_talk},
     .opts_bytes = sizeof(struct detokenize_opts),
     .pos_max = 1,

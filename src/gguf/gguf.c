@@ -72,15 +72,15 @@ static enum err split_stem(const struct gguf_file *f, uint32_t n_part, size_t *n
     const bool named =
         n_name > SUFFIX_BYTES && strcmp(f->name + n_name - SUFFIX_BYTES, suffix) == 0;
     *n_stem = named ? n_name - SUFFIX_BYTES : 0;
+    if (!named)
+        return err_set(ERR_INPUT,
+                       "%s: is part %" PRIu32 " of %" PRIu32 ", but its name does not end in '%s', "
+                       "so the others cannot be found; give the parts their names back",
+                       f->name, i_part + 1, n_part, suffix);
     if (i_part > 0)
         return err_set(ERR_INPUT,
                        "%s: is part %" PRIu32 " of %" PRIu32 "; open the first part, %.*s%s",
                        f->name, i_part + 1, n_part, (int)*n_stem, f->name, suffix_first);
-    if (!named)
-        return err_set(ERR_INPUT,
-                       "%s: is the first of %" PRIu32 " parts, but its name does not end in '%s', "
-                       "so the others cannot be found; give the parts their names back",
-                       f->name, n_part, suffix);
     return OK;
 }
 

@@ -81,10 +81,12 @@ enum err gguf_u32_each(const struct gguf *g, const char *key, enum gguf_need nee
 enum err gguf_array(const struct gguf *g, const char *key, enum gguf_need need, enum gguf_type elem,
                     const struct gguf_kv **kv);
 
-/* Items of an array kv, i < kv->n. Strings are walked in order: start with *pos = 0. */
+/* Items of a kv, i < kv->n; a scalar has one. Strings are walked in order: start with *pos = 0. */
 struct gguf_str gguf_arr_str_next(const struct gguf_kv *kv, uint64_t *pos);
-float gguf_arr_f32(const struct gguf_kv *kv, uint64_t i);   /* elem GGUF_F32 */
-int64_t gguf_arr_int(const struct gguf_kv *kv, uint64_t i); /* any integer elem or GGUF_BOOL */
+float gguf_arr_f32(const struct gguf_kv *kv, uint64_t i);     /* elem GGUF_F32 */
+double gguf_arr_f64(const struct gguf_kv *kv, uint64_t i);    /* elem GGUF_F32 or GGUF_F64 */
+int64_t gguf_arr_int(const struct gguf_kv *kv, uint64_t i);   /* any integer elem or GGUF_BOOL */
+uint64_t gguf_arr_bits(const struct gguf_kv *kv, uint64_t i); /* any of these, as in the file */
 
 /* Tensors of all parts, in file order. */
 uint64_t gguf_n_tensor(const struct gguf *g);

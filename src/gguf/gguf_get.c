@@ -14,6 +14,8 @@
 
 #define AGAIN "; convert the model again"
 
+/* ---- items ----------------------------------------------------------------------------------- */
+
 static bool is_integer(enum gguf_type t)
 {
     switch (t) {
@@ -31,11 +33,19 @@ static bool is_integer(enum gguf_type t)
     }
 }
 
-static int64_t item_int(const struct gguf_kv *kv, uint64_t i)
+uint64_t gguf_arr_bits(const struct gguf_kv *kv, uint64_t i)
 {
-    const size_t each = gguf_type_bytes(kv->elem);
+    assert(kv);
+    assert(kv->elem != GGUF_STR);
     assert(i < kv->n);
-    const uint64_t v = gguf_le(kv->data + i * each, each);
+    const size_t each = gguf_type_bytes(kv->elem);
+    return gguf_le(kv->data + i * each, each);
+}
+
+int64_t gguf_arr_int(const struct gguf_kv *kv, uint64_t i)
+{
+    assert(is_integer(kv->elem) || kv->elem == GGUF_BOOL);
+    const uint64_t v = gguf_arr_bits(kv, i);
     switch (kv->elem) {
     case GGUF_I8:
         return (int8_t)v;
@@ -50,11 +60,9 @@ static int64_t item_int(const struct gguf_kv *kv, uint64_t i)
     }
 }
 
-static double item_float(const struct gguf_kv *kv, uint64_t i)
+double gguf_arr_f64(const struct gguf_kv *kv, uint64_t i)
 {
-    const size_t each = gguf_type_bytes(kv->elem);
-    assert(i < kv->n);
-    const uint64_t bits = gguf_le(kv->data + i * each, each);
+    const uint64_t bits = gguf_arr_bits(kv, i);
     if (kv->elem == GGUF_F64) {
         double d;
         memcpy(&d, &bits, sizeof d);
@@ -65,6 +73,12 @@ static double item_float(const struct gguf_kv *kv, uint64_t i)
     float f;
     memcpy(&f, &bits32, sizeof f);
     return f;
+}
+
+float gguf_arr_f32(const struct gguf_kv *kv, uint64_t i)
+{
+    assert(kv->elem == GGUF_F32);
+    return (float)gguf_arr_f64(kv, i);
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -90,7 +104,7 @@ static enum err wrong_type(const struct gguf_file *f, const struct gguf_kv *kv, 
 static enum err take_u32(const struct gguf_file *f, const struct gguf_kv *kv, const char *key,
                          uint64_t i, uint32_t min, uint32_t max, uint32_t *out)
 {
-    const int64_t v = item_int(kv, i);
+    const int64_t v = gguf_arr_int(kv, i);
     if (v >= (int64_t)min && v <= (int64_t)max) {
         *out = (uint32_t)v;
         return OK;
@@ -110,7 +124,9 @@ static enum err take_u32(const struct gguf_file *f, const struct gguf_kv *kv, co
 enum err gguf_file_u32(const struct gguf_file *f, const char *key, enum gguf_need need,
                        uint32_t min, uint32_t max, uint32_t *out)
 {
-    assert(f && key && out);
+    assert(f);
+    assert(key);
+    assert(out);
     assert(min <= max);
     const struct gguf_kv *kv = gguf_file_find(f, key);
     if (!kv) return absent(f, key, need, "an integer");
@@ -127,13 +143,14 @@ enum err gguf_u32(const struct gguf *g, const char *key, enum gguf_need need, ui
 enum err gguf_f32(const struct gguf *g, const char *key, enum gguf_need need, float min, float max,
                   float *out)
 {
-    assert(key && out);
+    assert(key);
+    assert(out);
     assert(min <= max);
     const struct gguf_file *f = gguf_first(g);
     const struct gguf_kv *kv = gguf_file_find(f, key);
     if (!kv) return absent(f, key, need, "a FLOAT32");
     if (kv->type != GGUF_F32 && kv->type != GGUF_F64) return wrong_type(f, kv, key, "FLOAT32");
-    const double v = item_float(kv, 0);
+    const double v = gguf_arr_f64(kv, 0);
     if (!(v >= (double)min && v <= (double)max)) /* so that a NaN is refused */
         return err_set(ERR_INPUT, "%s: key '%s' is %g, expected %g to %g" AGAIN, f->name, key, v,
                        (double)min, (double)max);
@@ -143,7 +160,8 @@ enum err gguf_f32(const struct gguf *g, const char *key, enum gguf_need need, fl
 
 enum err gguf_bool(const struct gguf *g, const char *key, enum gguf_need need, bool *out)
 {
-    assert(key && out);
+    assert(key);
+    assert(out);
     const struct gguf_file *f = gguf_first(g);
     const struct gguf_kv *kv = gguf_file_find(f, key);
     if (!kv) return absent(f, key, need, "a BOOL");
@@ -155,7 +173,8 @@ enum err gguf_bool(const struct gguf *g, const char *key, enum gguf_need need, b
 enum err gguf_get_str(const struct gguf *g, const char *key, enum gguf_need need,
                       struct gguf_str *out)
 {
-    assert(key && out);
+    assert(key);
+    assert(out);
     const struct gguf_file *f = gguf_first(g);
     const struct gguf_kv *kv = gguf_file_find(f, key);
     if (!kv) return absent(f, key, need, "a STRING");
@@ -169,7 +188,8 @@ enum err gguf_get_str(const struct gguf *g, const char *key, enum gguf_need need
 enum err gguf_u32_each(const struct gguf *g, const char *key, enum gguf_need need, uint32_t min,
                        uint32_t max, uint32_t *out, size_t n)
 {
-    assert(key && out);
+    assert(key);
+    assert(out);
     assert(min <= max);
     const struct gguf_file *f = gguf_first(g);
     const struct gguf_kv *kv = gguf_file_find(f, key);
@@ -190,8 +210,10 @@ enum err gguf_u32_each(const struct gguf *g, const char *key, enum gguf_need nee
 enum err gguf_array(const struct gguf *g, const char *key, enum gguf_need need, enum gguf_type elem,
                     const struct gguf_kv **kv)
 {
-    assert(key && kv);
-    assert((unsigned)elem < GGUF_TYPE_COUNT && elem != GGUF_ARR);
+    assert(key);
+    assert(kv);
+    assert((unsigned)elem < GGUF_TYPE_COUNT);
+    assert(elem != GGUF_ARR);
     const struct gguf_file *f = gguf_first(g);
     *kv = NULL;
     char expected[32];
@@ -207,8 +229,10 @@ enum err gguf_array(const struct gguf *g, const char *key, enum gguf_need need, 
  * checked, items come out cut or empty, but never outside the array. */
 struct gguf_str gguf_arr_str_next(const struct gguf_kv *kv, uint64_t *pos)
 {
-    assert(kv && pos);
-    assert(kv->type == GGUF_ARR && kv->elem == GGUF_STR);
+    assert(kv);
+    assert(pos);
+    assert(kv->type == GGUF_ARR);
+    assert(kv->elem == GGUF_STR);
     assert(*pos <= kv->n_bytes);
     const uint64_t n_left = kv->n_bytes - *pos;
     if (n_left < 8) return (struct gguf_str){.s = "", .n = 0};
@@ -217,18 +241,4 @@ struct gguf_str gguf_arr_str_next(const struct gguf_kv *kv, uint64_t *pos)
     const struct gguf_str item = {.s = (const char *)kv->data + *pos + 8, .n = (size_t)n};
     *pos += 8 + n;
     return item;
-}
-
-float gguf_arr_f32(const struct gguf_kv *kv, uint64_t i)
-{
-    assert(kv);
-    assert(kv->elem == GGUF_F32);
-    return (float)item_float(kv, i);
-}
-
-int64_t gguf_arr_int(const struct gguf_kv *kv, uint64_t i)
-{
-    assert(kv);
-    assert(is_integer(kv->elem) || kv->elem == GGUF_BOOL);
-    return item_int(kv, i);
 }

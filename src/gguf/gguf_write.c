@@ -101,7 +101,8 @@ static uint32_t bits_of(float v)
 static void begin_kv(struct gguf_writer *w, struct gguf_str key, enum gguf_type type)
 {
     assert(w);
-    assert(key.n >= 1 && key.n <= GGUF_KEY_BYTES_MAX);
+    assert(key.n >= 1);
+    assert(key.n <= GGUF_KEY_BYTES_MAX);
     put_str(w, &w->kv, key);
     put_uint(w, &w->kv, (uint64_t)type, 4);
     w->n_kv++;
@@ -181,9 +182,11 @@ void gguf_write_tensor(struct gguf_writer *w, const char *name, enum dtype type,
 {
     assert(w);
     assert(ne);
-    assert(n_dims >= 1 && n_dims <= TENSOR_DIMS_MAX);
+    assert(n_dims >= 1);
+    assert(n_dims <= TENSOR_DIMS_MAX);
     const struct gguf_str s = str_of(name);
-    assert(s.n >= 1 && s.n <= TENSOR_NAME_BYTES_MAX);
+    assert(s.n >= 1);
+    assert(s.n <= TENSOR_NAME_BYTES_MAX);
     size_t n_bytes = dtype_row_bytes(type, (size_t)ne[0]);
     put_str(w, &w->dir, s);
     put_uint(w, &w->dir, n_dims, 4);
@@ -234,7 +237,8 @@ static uint8_t *append(uint8_t *at, const struct buf *b)
 enum err gguf_write_image(const struct gguf_writer *w, uint8_t **data, size_t *n_bytes)
 {
     assert(w);
-    assert(data && n_bytes);
+    assert(data);
+    assert(n_bytes);
     *data = NULL;
     *n_bytes = 0;
     if (w->err) return w->err;

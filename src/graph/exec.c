@@ -12,6 +12,7 @@
 #include "graph/exec.h"
 
 #include "base/mem.h"
+#include "base/os.h"
 
 #include <assert.h>
 #include <math.h>
@@ -250,16 +251,21 @@ static enum err run_experts(struct exec *x, const struct gop *op, const struct o
 {
     const struct expert_src *src = &x->ports->experts;
     struct expert_view view[EXPERT_VIEWS_MAX];
+    uint32_t n_seen = 0;
     for (;;) {
         uint32_t n = 0;
         enum err e = src->next(set, true, &view[0]);
         while (e == OK && ++n < EXPERT_VIEWS_MAX) e = src->next(set, false, &view[n]);
         const bool bad = e != OK && e != ERR_END && e != ERR_AGAIN;
-        enum err e_run = n && !bad ? x->be->moe_experts(x->be->self, op, io, rows, view, n) : OK;
+        const enum err e_run =
+            n && !bad ? x->be->moe_experts(x->be->self, op, io, rows, view, n) : OK;
         for (uint32_t i = 0; i < n; i++) src->release(set, &view[i]);
         if (bad) return e;
         if (e_run) return e_run;
-        if (e == ERR_END) return OK;
+        n_seen += n;
+        if (e != ERR_END) continue;
+        assert(n_seen == rows->n_want); /* else rows of the sum were never written */
+        return OK;
     }
 }
 
@@ -341,6 +347,8 @@ enum err exec_step(struct exec *x, const struct step *s)
     x->n_step++;
     uint32_t i_op = 0;
     for (; i_op < x->g->n_op && x->g->op[i_op].kind != GOP_OUT_ROWS; i_op++) {
+        /* A piece of a prompt may take a minute; one token is let finish, so that it is whole. */
+        if (s->n_tok > 1 && os_interrupted()) return err_set(ERR_INTR, "interrupted");
         const enum err e = run_op(x, i_op, s, s->n_tok);
         if (e) return e;
     }

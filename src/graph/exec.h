@@ -35,7 +35,8 @@ struct step {
 };
 
 /* Appends n_tok positions to the caches and the recurrent states. On an error they may hold part
- * of them: the session trims back to pos0. */
+ * of them: the session trims back to pos0. ERR_INTR: SIGINT came, and there is more than one token
+ * to run. */
 enum err exec_step(struct exec *x, const struct step *s);
 
 #endif

@@ -296,9 +296,11 @@ struct gval g_attn(struct graph *g, struct gval q, const struct gattn *spec)
     if (kv->dim_v != spec->dim_v) fail_shape(g, "a cached value", kv->dim_v, spec->dim_v);
     if (spec->n_head_kv == 0 || spec->n_head % spec->n_head_kv)
         fail_shape(g, "the heads", spec->n_head, spec->n_head_kv);
-    const struct gval ml = g_new(g, 2 * spec->n_head);
-    struct gop *op = op_to(g, GOP_ATTN, q, ml, spec->n_head * spec->dim_v);
+    const struct gval max_sum = g_new(g, 2 * spec->n_head);
+    struct gop *op = op_to(g, GOP_ATTN, q, GVAL_NONE, spec->n_head * spec->dim_v);
     if (!op) return GVAL_NONE;
+    op->dst[1] = max_sum;
+    op->n_out = 2;
     op->u.attn = *spec;
     return op->dst[0];
 }

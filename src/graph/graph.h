@@ -46,24 +46,25 @@ enum gop_kind {
     GOP_L2NORM,    /* per group of dim: src0 / max(|src0|, eps) */
     GOP_ROPE,      /* rotates dst in place */
     GOP_KV,        /* append src0 (keys), src1 (values) to the layer's cache */
-    GOP_ATTN,     /* dst = attention of src0 over the cache; src1: running (max, sum) per head */
-    GOP_ACT,      /* dst = act(src0) */
-    GOP_GLU,      /* dst = act(src0) * src1 */
-    GOP_ADD,      /* dst = src0 + scale * src1 */
-    GOP_MULV,     /* dst = src0 * src1 (columns, or one column for all) */
-    GOP_SCALE,    /* dst = src0 * scale (* vec, one for each column, or a single one) */
-    GOP_SOFTCAP,  /* dst = cap * tanh(src0 / cap) */
-    GOP_COPY,     /* dst = src0, group by group */
-    GOP_MOE,      /* dst = sum over chosen experts; src0 hidden, src1 router logits */
-    GOP_CONV,     /* causal depthwise convolution with state */
-    GOP_GDN,      /* gated delta net recurrence with state */
-    GOP_SSM,      /* mamba2 recurrence with state */
-    GOP_REDUCE,   /* sum of dst over the ranks; nothing on one rank */
-    GOP_OUT_ROWS, /* from here on only the rows whose logits are asked for */
+    GOP_ATTN,      /* dst0 = attention of src0 over the cache; dst1: running (max, sum) per head */
+    GOP_ACT,       /* dst = act(src0) */
+    GOP_GLU,       /* dst = act(src0) * src1 */
+    GOP_ADD,       /* dst = src0 + scale * src1 */
+    GOP_MULV,      /* dst = src0 * src1 (columns, or one column for all) */
+    GOP_SCALE,     /* dst = src0 * scale (* vec, one for each column, or a single one) */
+    GOP_SOFTCAP,   /* dst = cap * tanh(src0 / cap) */
+    GOP_COPY,      /* dst = src0, group by group */
+    GOP_MOE,       /* dst = sum over chosen experts; src0 hidden, src1 router logits */
+    GOP_CONV,      /* causal depthwise convolution with state */
+    GOP_GDN,       /* gated delta net recurrence with state */
+    GOP_SSM,       /* mamba2 recurrence with state */
+    GOP_REDUCE,    /* sum of dst over the ranks; nothing on one rank */
+    GOP_OUT_ROWS,  /* from here on only the rows whose logits are asked for */
     GOP_KIND_COUNT
 };
 
-enum gact { /* the same numbers as enum kern_act */
+/* The same numbers as enum kern_act. */
+enum gact {
     GACT_SILU,
     GACT_GELU,
     GACT_RELU,
@@ -92,7 +93,8 @@ struct gattn {
     uint32_t temp_len;
 };
 
-enum gmoe_gate { /* the numbers of GGUF's expert_gating_func */
+/* The numbers of GGUF's expert_gating_func. */
+enum gmoe_gate {
     GMOE_SOFTMAX = 1,
     GMOE_SIGMOID = 2,
     GMOE_SOFTMAX_CHOSEN = 3,
@@ -123,7 +125,8 @@ struct gconv {
     uint32_t state_at; /* floats into the layer's state: (n_tap - 1, n_channel), oldest first */
 };
 
-struct ggdn { /* src: q, k, v, and beta then alpha as raw projections */
+/* src: q, k, v, and beta then alpha as raw projections. */
+struct ggdn {
     uint32_t n_head, n_head_k; /* value heads, key heads */
     uint32_t dim;              /* of a key and of a value head */
     bool tiled; /* key head of value head h: h % n_head_k, otherwise h / (n_head / n_head_k) */
@@ -131,7 +134,8 @@ struct ggdn { /* src: q, k, v, and beta then alpha as raw projections */
     uint32_t state_at;        /* (n_head, dim, dim) */
 };
 
-struct gssm { /* src: x, B, C, dt as raw projections */
+/* src: x, B, C, dt as raw projections. */
+struct gssm {
     uint32_t n_head, n_group, dim, n_state; /* dim channels per head */
     const float *a, *d, *dt_bias;           /* (n_head) each */
     uint32_t state_at;                      /* (n_head, dim, n_state) */
@@ -215,13 +219,13 @@ void graph_free(struct graph *g);
  * value. */
 enum err graph_finish(struct graph *g, struct gval logits);
 enum err graph_plan(struct graph *g); /* plan.c; called by graph_finish */
-uint32_t
-gbuf_stride(const struct gbuf *b); /* floats between rows: n_col rounded up to a cache line */
+/* Floats between rows: n_col rounded up to a cache line. */
+uint32_t gbuf_stride(const struct gbuf *b);
 
 /* ---- builder calls; w: weights (out rows, in columns); every returned value is new unless said
  * otherwise */
-struct gval g_cols(struct graph *g, struct gval v, uint32_t at,
-                   uint32_t n); /* a view, no operation */
+/* A view, no operation. */
+struct gval g_cols(struct graph *g, struct gval v, uint32_t at, uint32_t n);
 struct gval g_embed(struct graph *g, const struct tensor *w, float scale);
 struct gval g_mul(struct graph *g, const struct tensor *w, struct gval x, const float *bias);
 /* Up to GOP_OUT_MAX matrices with one input in a single operation. */

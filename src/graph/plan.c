@@ -46,7 +46,11 @@ static void find_lives(struct graph *g)
         touch(g, op->u.moe.y, i);
     }
     touch(g, g->logits, g->n_op);
-    for (uint32_t i = 0; i < g->n_buf; i++) g->buf[i].n_out_rows = g->buf[i].first_op >= i_out;
+    for (uint32_t i = 0; i < g->n_buf; i++) {
+        struct gbuf *b = &g->buf[i];
+        b->n_out_rows = b->first_op >= i_out;
+        assert(b->n_out_rows || b->last_op <= i_out); /* a row of a token is no wanted row */
+    }
 }
 
 /* The lowest offset where b fits among the buffers before it that live at the same time. */

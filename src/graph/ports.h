@@ -11,14 +11,16 @@
  *             next, never zeros.
  * kv_src      Spans are borrowed until the following next or done; append keeps nothing. One writer
  *             and its readers per (seq, layer) in turn. If append fails, what was there stays.
- * state_src   The state is borrowed until the step ends. Executor only. If save fails, nothing
- * moves. comm        Buffers stay the caller's. One thread drives the order. A lost peer fails the
+ * state_src   The state is borrowed until the step ends. get comes from the executor, save and
+ *             restore from the session. If save fails, nothing moves.
+ * comm        Buffers stay the caller's. One thread drives the order. A lost peer fails the
  *             operation; the engine stays alive.
  */
 #ifndef GRAPH_PORTS_H
 #define GRAPH_PORTS_H
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "tensor/dtype.h"
 
 #include <stdbool.h>
@@ -27,8 +29,7 @@
 
 /* ---- experts --------------------------------------------------------------------------------- */
 
-#define EXPERT_VIEWS_MAX                                                                           \
-    64 /* views held at once: the most experts of one token (EXPERTS_USED_MAX) */
+#define EXPERT_VIEWS_MAX EXPERTS_USED_MAX /* held at once: the most experts of one token */
 
 struct expert_want {
     uint16_t expert;
@@ -38,9 +39,8 @@ struct expert_want {
 struct expert_view { /* one expert, ready to multiply */
     uint32_t slot;   /* index into want[]: the caller's row for this expert */
     uint8_t width;
-    const void *gate, *up,
-        *down; /* rows of the layer's types, row strides of the layer's tensors */
-    void *pin; /* private to the source */
+    const void *gate, *up, *down; /* rows of the layer's types and strides */
+    void *pin;                    /* private to the source */
 };
 
 struct expert_set; /* one request in flight; owned by the source until set_close */
@@ -100,8 +100,8 @@ struct state_src { /* fixed size per (seq, layer); cannot be trimmed like KV. Ze
     void *self;
     enum err (*get)(void *self, uint32_t seq, uint32_t layer, float **state);
     enum err (*save)(void *self, uint32_t seq, uint32_t pos); /* checkpoint at a position */
-    enum err (*restore)(void *self, uint32_t seq, uint32_t pos,
-                        uint32_t *pos_got); /* nearest at or before pos */
+    /* The nearest checkpoint at or before pos; later ones are forgotten. */
+    enum err (*restore)(void *self, uint32_t seq, uint32_t pos, uint32_t *pos_got);
 };
 
 /* ---- peers ----------------------------------------------------------------------------------- */
@@ -110,11 +110,12 @@ struct comm {
     void *self;
     uint32_t rank, n_rank; /* n_rank == 1: nothing is called */
     /* `step` and `op` name the operation; a frame that names another one ends the run. */
-    enum err (*all_reduce)(void *self, uint64_t step, uint32_t op, float *x,
-                           size_t n); /* sum, in place */
-    enum err (*broadcast)(void *self, uint64_t step, uint32_t op, void *buf,
-                          size_t n_bytes);       /* from rank 0 */
-    enum err (*abort)(void *self, enum err why); /* wakes every blocked call, here and at peers */
+    /* Sum, in place. */
+    enum err (*all_reduce)(void *self, uint64_t step, uint32_t op, float *x, size_t n);
+    /* From rank 0. */
+    enum err (*broadcast)(void *self, uint64_t step, uint32_t op, void *buf, size_t n_bytes);
+    /* Wakes every blocked call, here and at peers. */
+    enum err (*abort)(void *self, enum err why);
 };
 
 struct ports {

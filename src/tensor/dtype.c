@@ -60,8 +60,7 @@ const struct dtype_info *dtype_info(uint32_t type)
 const char *dtype_computable_names(void)
 {
     return "F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, "
-           "BF16, "
-           "MXFP4";
+           "BF16, MXFP4";
 }
 
 size_t dtype_row_bytes(enum dtype type, size_t n_items)

@@ -85,7 +85,7 @@
     "\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{9fa5}\\x{ac00}-\\x{d7ff}]+"
 #define DEEPSEEK_MARKS                                                                             \
     "[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3001}\\x{3002}]+"
-/* Chinese, Japanese, Thai, Lao, Khmer, Burmese and Korean. */
+/* Chinese, Japanese, Thai (from U+0E40), Lao, Khmer, Burmese and Korean. */
 #define AFMOE_SCRIPTS                                                                              \
     "[\\x{4e00}-\\x{9fff}\\x{3400}-\\x{4dbf}\\x{f900}-\\x{faff}\\x{3040}-\\x{30ff}"                \
     "\\x{ff65}-\\x{ff9f}\\x{2f00}-\\x{2fdf}\\x{e40}-\\x{e7f}\\x{e80}-\\x{eff}\\x{1780}-\\x{17ff}"  \

@@ -4,11 +4,12 @@
  *   tok.c          open, close, encode: cuts the text at special tokens and hands over the rest
  *   tok_vocab.c    the token table: texts, types, scores, byte tokens; text -> id
  *   tok_special.c  special tokens: end of generation, control-looking names, finding them in a text
- *   tok_merge.c    the merge engine: a list of symbols, and the best pair first
- *   tok_spm.c      text with U+2581 for spaces: by score ("llama") or by rank ("gemma4")
- *   tok_bpe.c      byte-level BPE ("gpt2"), and the ranks of merges
- *   tok_piece.c    ids back to bytes
+ *   tok_spm.c      text with U+2581 for spaces ("llama", "gemma4"): writing and cutting it
+ *   tok_bpe.c      byte-level BPE ("gpt2"): the same for bytes as characters
  *   pretok.c       cuts a text into words by the patterns of a pre-tokeniser
+ *   tok_word.c     one word to ids: which pairs merge, and what becomes of what is no token
+ *   tok_merge.c    the merge engine: a list of symbols, the best pair first
+ *   tok_piece.c    ids back to bytes
  */
 #ifndef TEXT_TOK_IMPL_H
 #define TEXT_TOK_IMPL_H
@@ -21,8 +22,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MERGES_MAX (4 * VOCAB_MAX) /* largest known: 515,000 for 262,144 tokens (gemma 4) */
-#define TOK_EOG_MAX 64             /* names and keys that can end a generation are about 40 */
+/* Largest known: 515,000 (gemma 4); a rank + 1 must fit the RANK_BITS of a slot. */
+#define MERGES_MAX ((1u << RANK_BITS) - 2)
+#define RANK_BITS 24
+#define TOK_EOG_MAX 64 /* names and keys that can end a generation are about 40 */
 
 /* As tokenizer.ggml.token_type writes them. */
 enum tok_type {
@@ -39,18 +42,12 @@ enum tok_type {
 struct tok_entry {
     const char *s; /* in the mapped file, not terminated */
     uint32_t n;    /* bytes, at most TOKEN_BYTES_MAX */
-    uint32_t prio; /* of a merge that makes this token, lower first; from its score */
+    uint32_t prio; /* of a merge into this token, from its score: lower goes first */
 };
 
 struct tok_slot { /* open addressing, linear probing */
     uint32_t tag; /* upper half of the hash */
     uint32_t id1; /* id + 1; 0: empty */
-};
-
-struct tok_rank {   /* one merge, keyed by the ids of its parts */
-    uint64_t pair1; /* (left << 32 | right) + 1; 0: empty */
-    uint32_t rank;
-    uint32_t id; /* what the parts become */
 };
 
 struct tok {
@@ -75,7 +72,7 @@ struct tok {
     uint32_t n_special;
     uint32_t special_at[257]; /* special tokens that start with byte b: [at[b], at[b + 1]) */
 
-    struct tok_rank *rank; /* (rank_mask + 1); NULL: merges by score */
+    uint64_t *rank; /* (rank_mask + 1) slots: hash of a pair | its rank + 1; 0: empty */
     size_t rank_mask;
 
     struct pretok *pre; /* byte-level BPE only */
@@ -92,8 +89,7 @@ enum err ids_push(struct tok_ids *ids, uint32_t id);
 
 struct tok_cand { /* something that could be done at a place of the text */
     uint64_t key; /* priority << 32 | place: lowest first */
-    uint32_t len; /* bytes it takes */
-    uint32_t id;  /* token it makes */
+    uint64_t len; /* bytes it takes */
 };
 
 struct tok_heap {
@@ -107,13 +103,18 @@ struct tok_cand heap_pop(struct tok_heap *h); /* not empty */
 
 enum err vocab_load(struct tok *t, const struct gguf *g);
 void vocab_free(struct tok *t);
-/* The id of a text, TOK_NONE if there is none. Of equal tokens the last one that plain text may
- * become. */
-uint32_t vocab_find(const struct tok *t, const char *s, size_t n);
+
 /* May plain text become this token? Then decoding the token gives that text again. */
 bool vocab_is_text(const struct tok *t, uint32_t id);
-/* Both at once. */
-uint32_t vocab_find_text(const struct tok *t, const char *s, size_t n);
+/* The id of a text, TOK_NONE if there is none. Of equal tokens the last one that plain text may
+ * become. vocab_find_text() finds only those. */
+uint32_t vocab_find(const struct tok *t, const char *s, size_t n);
+uint32_t vocab_find_text(const struct tok *t, const char *s, size_t n, uint64_t hash);
+
+/* The hash of a text, which can be continued: hash of "ab" = text_hash(hash of "a", "b", 1). */
+#define TEXT_HASH_START 0xcbf29ce484222325u
+uint64_t text_hash(uint64_t hash, const char *s, size_t n);
+
 /* The byte of a token "<0xXX>", -1 for any other text. */
 int vocab_byte(const struct tok *t, uint32_t id);
 
@@ -138,24 +139,23 @@ enum err special_find(const struct tok *t, const char *text, uint32_t n_bytes, b
 
 struct merge_sym {
     uint32_t prev, next; /* SYM_NONE at the ends */
-    uint32_t pos, len;   /* bytes of the text; len 0: merged into another */
-    uint32_t id;         /* TOK_NONE: no token */
+    uint32_t pos, len;   /* bytes of the word; len 0: merged into another */
+    uint64_t hash;       /* of these bytes */
 };
 
 struct merge {
-    const char *text;
+    const char *text; /* the word */
     struct merge_sym *sym;
     size_t n, cap;
     struct tok_heap heap;
 };
 
-/* Can l and r merge, with which priority, into which token? */
+/* Can l and r merge, and with which priority? */
 typedef bool merge_pair_fn(const struct tok *t, const char *text, const struct merge_sym *l,
-                           const struct merge_sym *r, uint32_t *prio, uint32_t *id);
+                           const struct merge_sym *r, uint32_t *prio);
 
-/* An empty list over a text, with room for n symbols. */
+/* Cuts a word into its characters; a byte that is not UTF-8 is one. */
 enum err merge_start(struct merge *m, const char *text, size_t n);
-void merge_add(struct merge *m, uint32_t len, uint32_t id);
 /* Afterwards the list from sym[0] along next is the result. */
 enum err merge_run(struct merge *m, const struct tok *t, merge_pair_fn *pair);
 void merge_free(struct merge *m);
@@ -166,10 +166,15 @@ struct tok_run { /* one call of tok_encode */
     const struct tok *t;
     struct tok_ids ids;
     struct merge merge;
-    char *buf; /* spaced: the fragment as the vocabulary writes it; byte-level: one word */
+    char *buf; /* text as the vocabulary writes it */
     size_t buf_cap;
 };
 enum err run_reserve(struct tok_run *r, size_t n_bytes);
+
+/* tokenizer.ggml.merges */
+enum err word_load_ranks(struct tok *t, const struct gguf *g);
+/* The ids of a word, written as the vocabulary writes it. */
+enum err word_encode(struct tok_run *r, const char *s, size_t n);
 
 enum err spm_load(struct tok *t, const struct gguf *g);
 /* A fragment: what stands between two special tokens. */
@@ -179,11 +184,8 @@ enum err spm_encode(struct tok_run *r, const char *s, size_t n);
 enum err bpe_load_pretok(struct tok *t, const struct gguf *g, const char *pre);
 enum err bpe_load(struct tok *t, const struct gguf *g);
 enum err bpe_encode(struct tok_run *r, const char *s, size_t n);
-/* The byte that an item of the byte-level alphabet stands for, -1 for any other code point. */
+/* The byte that a character of the byte-level alphabet stands for, -1 for any other code point. */
 int bpe_byte(int32_t code_point);
-
-enum err rank_load(struct tok *t, const struct gguf *g);
-merge_pair_fn rank_pair;
 
 /* ---- pre-tokenisers ------------------------------------------------------------------------- */
 

@@ -1,17 +1,18 @@
 /*
  * tok_merge.c: the merge engine of all kinds, with the list and the heap it needs.
  *
- * The symbols of a word stand in a linked list; every adjacent pair that the vocabulary can merge
- * is a candidate in a binary heap, the best one first, the leftmost of equals first. A merge keeps
- * the left symbol, empties the right one and offers at most two new pairs; candidates whose symbols
- * have changed since are recognised by their length when they surface: a symbol only ever grows. n
- * symbols have fewer than n merges and never 2 n candidates waiting, so a word of n bytes costs
- * O(n log n).
+ * The symbols of a word, at first its characters, stand in a linked list; every adjacent pair that
+ * the vocabulary can merge is a candidate in a binary heap, the best one first, the leftmost of
+ * equals first. A merge keeps the left symbol, empties the right one and offers at most two new
+ * pairs; candidates whose symbols have changed since are recognised by their length when they
+ * surface: a symbol only ever grows. n symbols have fewer than n merges and never 2 n candidates
+ * waiting, so a word of n bytes costs O(n log n).
  */
 #include "base/mem.h"
 #include "text/tok_impl.h"
 
 #include <assert.h>
+#include <utf8proc.h>
 
 #define GROW_MIN 256 /* first size of what grows: a sentence */
 
@@ -78,19 +79,41 @@ struct tok_cand heap_pop(struct tok_heap *h)
 
 /* ---- symbols --------------------------------------------------------------------------------- */
 
+/* Bytes of the character at s; 1 for what is not UTF-8. */
+static uint32_t char_bytes(const char *s, size_t n)
+{
+    if ((uint8_t)s[0] < 0x80) return 1;
+    utf8proc_int32_t code_point;
+    const utf8proc_ssize_t n_bytes =
+        utf8proc_iterate((const utf8proc_uint8_t *)s, n < 4 ? (utf8proc_ssize_t)n : 4, &code_point);
+    return n_bytes > 0 ? (uint32_t)n_bytes : 1;
+}
+
 enum err merge_start(struct merge *m, const char *text, size_t n)
 {
     assert(m && text);
+    assert(n > 0);
     m->text = text;
     m->n = 0;
     m->heap.n = 0;
-    if (n <= m->cap) return OK;
-    const size_t cap = n < GROW_MIN ? GROW_MIN : n;
-    mem_free(m->sym);
-    m->cap = 0;
-    m->sym = mem_alloc_array(MEM_TOK, cap, sizeof *m->sym);
-    if (!m->sym) return ERR_MEMORY;
-    m->cap = cap;
+    if (n > m->cap) {
+        const size_t cap = n < GROW_MIN ? GROW_MIN : n;
+        mem_free(m->sym);
+        m->cap = 0;
+        m->sym = mem_alloc_array(MEM_TOK, cap, sizeof *m->sym);
+        if (!m->sym) return ERR_MEMORY;
+        m->cap = cap;
+    }
+    for (uint32_t pos = 0, i = 0; pos < n; i++) {
+        const uint32_t len = char_bytes(text + pos, n - pos);
+        m->sym[i] = (struct merge_sym){.prev = i ? i - 1 : SYM_NONE,
+                                       .next = pos + len < n ? i + 1 : SYM_NONE,
+                                       .pos = pos,
+                                       .len = len,
+                                       .hash = text_hash(TEXT_HASH_START, text + pos, len)};
+        m->n = i + 1;
+        pos += len;
+    }
     return OK;
 }
 
@@ -102,28 +125,15 @@ void merge_free(struct merge *m)
     *m = (struct merge){0};
 }
 
-void merge_add(struct merge *m, uint32_t len, uint32_t id)
-{
-    assert(m && m->n < m->cap);
-    assert(len > 0);
-    const uint32_t i = (uint32_t)m->n++;
-    struct merge_sym *s = &m->sym[i];
-    *s = (struct merge_sym){.prev = SYM_NONE, .next = SYM_NONE, .len = len, .id = id};
-    if (i == 0) return;
-    s->prev = i - 1;
-    s->pos = m->sym[i - 1].pos + m->sym[i - 1].len;
-    m->sym[i - 1].next = i;
-}
-
 /* Symbol i and the one behind it become a candidate, if they can merge. */
 static enum err offer(struct merge *m, const struct tok *t, merge_pair_fn *pair, uint32_t i)
 {
     if (i == SYM_NONE || m->sym[i].next == SYM_NONE) return OK;
     const struct merge_sym *l = &m->sym[i], *r = &m->sym[l->next];
-    uint32_t prio = 0, id = 0;
-    if (!pair(t, m->text, l, r, &prio, &id)) return OK;
-    const struct tok_cand c = {(uint64_t)prio << 32 | i, .len = l->len + r->len, .id = id};
-    return heap_push(&m->heap, c);
+    uint32_t prio = 0;
+    if (!pair(t, m->text, l, r, &prio)) return OK;
+    const uint64_t key = (uint64_t)prio << 32 | i;
+    return heap_push(&m->heap, (struct tok_cand){.key = key, .len = l->len + r->len});
 }
 
 enum err merge_run(struct merge *m, const struct tok *t, merge_pair_fn *pair)
@@ -138,8 +148,8 @@ enum err merge_run(struct merge *m, const struct tok *t, merge_pair_fn *pair)
         if (l->len == 0 || l->next == SYM_NONE) continue;
         struct merge_sym *r = &m->sym[l->next];
         if (l->len + r->len != c.len) continue;
-        l->len = c.len;
-        l->id = c.id;
+        l->hash = text_hash(l->hash, m->text + r->pos, r->len);
+        l->len += r->len;
         l->next = r->next;
         r->len = 0;
         if (l->next != SYM_NONE) m->sym[l->next].prev = left;

@@ -240,7 +240,7 @@ static bool has_byte(const struct tok_entry *e, uint32_t depth, int c)
     return e->n > depth && (uint8_t)e->s[depth] == c;
 }
 
-/* The longest special token that s[0..n) starts with; 0: none. */
+/* The longest special token that s[0..n) starts with: its length, 0 if there is none. */
 static uint32_t longest(const struct tok *t, const char *s, size_t n, bool with_control,
                         uint32_t *id)
 {
@@ -286,23 +286,24 @@ static enum err offer(struct search *f, uint32_t pos, uint32_t n)
     const uint32_t len = longest(f->t, f->text + pos, n, f->with_control, &id);
     if (len == 0) return OK;
     const uint64_t key = (uint64_t)(TOKEN_BYTES_MAX - len) << 32 | pos;
-    return heap_push(&f->heap, (struct tok_cand){.key = key, .len = len, .id = id});
+    return heap_push(&f->heap, (struct tok_cand){.key = key, .len = len});
 }
 
 static enum err place(struct search *f, struct tok_cand c)
 {
     const uint32_t pos = (uint32_t)c.key;
     if (f->taken[pos]) return OK;
-    uint32_t end = pos + c.len;
+    uint32_t id = TOK_NONE, end = pos + (uint32_t)c.len;
     /* What has a place is no shorter than c, so it cannot lie inside: the last byte tells. */
     if (f->taken[end - 1]) {
         for (end = pos + 1; !f->taken[end];) end++;
         return offer(f, pos, end - pos);
     }
-    const bool strip = f->t->rstrip && f->t->rstrip[c.id];
+    longest(f->t, f->text + pos, c.len, f->with_control, &id);
+    const bool strip = f->t->rstrip && f->t->rstrip[id];
     while (strip && end < f->n && !f->taken[end] && is_space(f->text[end])) end++;
     memset(f->taken + pos, true, end - pos);
-    f->span[f->n_span++] = (struct special_span){.pos = pos, .end = end, .id = c.id};
+    f->span[f->n_span++] = (struct special_span){.pos = pos, .end = end, .id = id};
     return OK;
 }
 

@@ -1,6 +1,6 @@
 /*
- * tok_spm.c: text as sentencepiece writes it: U+2581 for spaces, characters as first symbols, bytes
- * as <0xXX> for characters without a token. "llama" merges by score, "gemma4" by rank.
+ * tok_spm.c: texts as sentencepiece writes them: U+2581 for spaces. "llama" merges by score,
+ * "gemma4" by rank; characters without a token become the byte tokens <0xXX> (tok_word.c).
  *
  * A whole fragment is one word to the merge engine, but it need not be: almost no token has a
  * character before a U+2581, so no merge can cross from a word into the space behind it. The last
@@ -17,7 +17,6 @@
 
 #include <assert.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #define SPACE "\xe2\x96\x81" /* U+2581 */
 #define N_SPACE 3
@@ -55,59 +54,10 @@ enum err spm_load(struct tok *t, const struct gguf *g)
     t->space_prefix = !t->ranked;
     const enum err err =
         gguf_bool(g, "tokenizer.ggml.add_space_prefix", GGUF_OPTIONAL, &t->space_prefix);
-    return err || !t->ranked ? err : rank_load(t, g);
+    return err || !t->ranked ? err : word_load_ranks(t, g);
 }
 
 /* ---- encode ---------------------------------------------------------------------------------- */
-
-static bool score_pair(const struct tok *t, const char *text, const struct merge_sym *l,
-                       const struct merge_sym *r, uint32_t *prio, uint32_t *id)
-{
-    *id = vocab_find_text(t, text + l->pos, l->len + r->len);
-    if (*id == TOK_NONE) return false;
-    *prio = t->entry[*id].prio;
-    return true;
-}
-
-/* Bytes of the character at s; 1 for what is not UTF-8. */
-static uint32_t char_bytes(const char *s, size_t n)
-{
-    utf8proc_int32_t code_point;
-    const utf8proc_ssize_t n_bytes =
-        utf8proc_iterate((const utf8proc_uint8_t *)s, n < 4 ? (utf8proc_ssize_t)n : 4, &code_point);
-    return n_bytes > 0 ? (uint32_t)n_bytes : 1;
-}
-
-/* A symbol without a token: its bytes, or the unknown token for those that have none either. */
-static enum err push_bytes(struct tok_run *r, const char *s, uint32_t n)
-{
-    enum err err = OK;
-    for (uint32_t i = 0; !err && i < n; i++) {
-        const uint32_t byte = r->t->byte_id[(uint8_t)s[i]];
-        const uint32_t id = byte != TOK_NONE ? byte : r->t->unk;
-        if (id != TOK_NONE) err = ids_push(&r->ids, id);
-    }
-    return err;
-}
-
-static enum err encode_word(struct tok_run *r, const char *s, size_t n)
-{
-    struct merge *m = &r->merge;
-    enum err err = merge_start(m, s, n);
-    if (err) return err;
-    for (size_t i = 0; i < n;) {
-        const uint32_t len = char_bytes(s + i, n - i);
-        merge_add(m, len, vocab_find_text(r->t, s + i, len));
-        i += len;
-    }
-    err = merge_run(m, r->t, r->t->ranked ? rank_pair : score_pair);
-    for (uint32_t i = 0; !err && i != SYM_NONE; i = m->sym[i].next) {
-        const struct merge_sym *sym = &m->sym[i];
-        err = sym->id != TOK_NONE ? ids_push(&r->ids, sym->id)
-                                  : push_bytes(r, s + sym->pos, sym->len);
-    }
-    return err;
-}
 
 /* The fragment with its spaces rewritten, and one in front where the vocabulary wants it; *n_out
  * bytes in r->buf. */
@@ -143,8 +93,8 @@ enum err spm_encode(struct tok_run *r, const char *s, size_t n)
     for (size_t i = 1; !err && i < n_text; i++) {
         if (!space_at(text, n_text, i) || !after_character(text, i)) continue;
         if (r->t->glued[(uint8_t)text[i - 1]]) continue;
-        err = encode_word(r, text + start, i - start);
+        err = word_encode(r, text + start, i - start);
         start = i;
     }
-    return err ? err : encode_word(r, text + start, n_text - start);
+    return err ? err : word_encode(r, text + start, n_text - start);
 }

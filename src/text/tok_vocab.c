@@ -4,7 +4,8 @@
  * Texts stay in the mapped file; what is built here is one record per token and a hash from text
  * to id. Everything the tables can be wrong about is refused with the key and the item: no tokens,
  * more than VOCAB_MAX, texts beyond TOKEN_BYTES_MAX, lists of another length than the tokens, types
- * that do not exist, scores that are not finite, byte tokens that name no byte or one that is taken.
+ * that do not exist, scores that are not finite, byte tokens that name no byte or one that has a
+ * token already.
  *
  * Tokens that plain text must not become are kept apart by vocab_is_text(): control and unknown
  * tokens (a text must not be able to end a turn), byte tokens and, in byte-level BPE, user-defined
@@ -26,31 +27,41 @@
 
 /* ---- text to id ------------------------------------------------------------------------------ */
 
-/* FNV-1a, 64 bits; the lower half chooses the slot, the upper half tells neighbours apart. */
-static uint64_t hash_text(const char *s, size_t n)
+/* FNV-1a, 64 bits. */
+uint64_t text_hash(uint64_t hash, const char *s, size_t n)
 {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < n; i++) h = (h ^ (uint8_t)s[i]) * 0x100000001b3u;
-    return h ^ h >> 29;
+    for (size_t i = 0; i < n; i++) hash = (hash ^ (uint8_t)s[i]) * 0x100000001b3u;
+    return hash;
 }
 
 /* The slot of a text, or the empty one where it would stand. */
-static struct tok_slot *slot_of(const struct tok *t, const char *s, size_t n, uint64_t h)
+static struct tok_slot *slot_of(const struct tok *t, const char *s, size_t n, uint64_t hash)
 {
-    for (size_t i = (size_t)h & t->slot_mask;; i = (i + 1) & t->slot_mask) {
+    for (size_t i = (size_t)(hash ^ hash >> 29) & t->slot_mask;; i = (i + 1) & t->slot_mask) {
         struct tok_slot *slot = &t->slot[i];
         if (!slot->id1) return slot;
         const struct tok_entry *e = &t->entry[slot->id1 - 1];
-        if (slot->tag == h >> 32 && e->n == n && memcmp(e->s, s, n) == 0) return slot;
+        if (slot->tag == hash >> 32 && e->n == n && memcmp(e->s, s, n) == 0) return slot;
     }
+}
+
+static uint32_t find(const struct tok *t, const char *s, size_t n, uint64_t hash)
+{
+    assert(t && s);
+    if (n == 0 || n > t->n_bytes_max) return TOK_NONE;
+    const struct tok_slot *slot = slot_of(t, s, n, hash);
+    return slot->id1 ? slot->id1 - 1 : TOK_NONE;
 }
 
 uint32_t vocab_find(const struct tok *t, const char *s, size_t n)
 {
-    assert(t && s);
-    if (n == 0 || n > t->n_bytes_max) return TOK_NONE;
-    const struct tok_slot *slot = slot_of(t, s, n, hash_text(s, n));
-    return slot->id1 ? slot->id1 - 1 : TOK_NONE;
+    return find(t, s, n, text_hash(TEXT_HASH_START, s, n));
+}
+
+uint32_t vocab_find_text(const struct tok *t, const char *s, size_t n, uint64_t hash)
+{
+    const uint32_t id = find(t, s, n, hash);
+    return id != TOK_NONE && vocab_is_text(t, id) ? id : TOK_NONE;
 }
 
 static bool is_printable_ascii(const struct tok_entry *e)
@@ -77,12 +88,6 @@ bool vocab_is_text(const struct tok *t, uint32_t id)
     }
 }
 
-uint32_t vocab_find_text(const struct tok *t, const char *s, size_t n)
-{
-    const uint32_t id = vocab_find(t, s, n);
-    return id != TOK_NONE && vocab_is_text(t, id) ? id : TOK_NONE;
-}
-
 static enum err hash_build(struct tok *t)
 {
     size_t n_slot = 16;
@@ -93,7 +98,7 @@ static enum err hash_build(struct tok *t)
     for (uint32_t id = 0; id < t->n_vocab; id++) {
         const struct tok_entry *e = &t->entry[id];
         if (e->n == 0) continue;
-        const uint64_t h = hash_text(e->s, e->n);
+        const uint64_t h = text_hash(TEXT_HASH_START, e->s, e->n);
         struct tok_slot *slot = slot_of(t, e->s, e->n, h);
         const bool keep = slot->id1 && vocab_is_text(t, slot->id1 - 1) && !vocab_is_text(t, id);
         if (!keep) *slot = (struct tok_slot){.tag = (uint32_t)(h >> 32), .id1 = id + 1};

@@ -253,6 +253,10 @@ else
     sleep 2 | interrupt run -q -p x
     [ $? = 130 ] && [ ! -s out ]
     result $? 'run, interrupted while it waits for standard input'
+    yes 'a b c' | head -c 1000000 >long
+    { timeout --preserve-status -k 20 -s INT 1 "$MOXIE" tokenize -q -f long 2>err; echo $? >code; } | sleep 3
+    [ "$(cat code)" = 130 ]
+    result $? 'tokenize, interrupted while nobody reads'
     interrupt eval -q -c 400000 --tokens replay --logits rows --decode 390000 --ids rows.ids
     [ $? = 130 ] && [ "$(find . -name 'rows*' | wc -l)" = 0 ]
     result $? 'eval, interrupted: no half file is left'

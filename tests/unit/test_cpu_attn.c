@@ -56,12 +56,12 @@ static void data_open(struct attn_data *d, const struct attn_case *k)
 {
     struct rnd r = {.state = k->n_tok};
     const struct gattn *a = &k->spec;
-    *d = (struct attn_data){.k = k, .op = {.kind = GOP_ATTN, .n_out = 1}};
+    *d = (struct attn_data){.k = k, .op = {.kind = GOP_ATTN, .n_out = 2}};
     d->op.u.attn = *a;
     const uint32_t n_q = a->n_head * a->dim_k, n_o = a->n_head * a->dim_v;
     d->op.src[0].n = n_q;
-    d->op.src[1].n = 2 * a->n_head;
     d->op.dst[0].n = n_o;
+    d->op.dst[1].n = 2 * a->n_head;
     d->q = rnd_floats(&r, (size_t)k->n_tok * (n_q + PAD), -k->key_size, k->key_size);
     d->ml = rnd_floats(&r, (size_t)k->n_tok * 2 * a->n_head, 5.0f, 5.0f);
     d->n_dst = (size_t)k->n_tok * (n_o + PAD);
@@ -76,10 +76,10 @@ static void data_open(struct attn_data *d, const struct attn_case *k)
     for (uint32_t i = 0; i < k->n_tok; i++) d->pos[i] = i;
     d->io = (struct op_io){.n_row = k->n_tok,
                            .pos = d->pos,
-                           .src = {d->q + AT, d->ml},
-                           .src_stride = {n_q + PAD, 2 * a->n_head},
-                           .dst = {d->dst + AT},
-                           .dst_stride = {n_o + PAD}};
+                           .src = {d->q + AT},
+                           .src_stride = {n_q + PAD},
+                           .dst = {d->dst + AT, d->ml},
+                           .dst_stride = {n_o + PAD, 2 * a->n_head}};
 }
 
 static void data_close(struct attn_data *d)
@@ -360,6 +360,35 @@ static void test_infinite_key(void **state)
     data_close(&d);
 }
 
+/* All scores of a query are NaN: that is not the same as a query that sees nothing. */
+static void test_nan_query(void **state)
+{
+    (void)state;
+    const struct attn_case k = {
+        .spec = {.n_head = 2, .n_head_kv = 2, .dim_k = 16, .dim_v = 16, .scale = 0.25f},
+        .n_tok = KV_SPAN + 10,
+        .type_k = DT_F32,
+        .type_v = DT_F32,
+        .key_size = 1.0f};
+    const unsigned levels[] = {0, cpu_detect()};
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        struct attn_data d;
+        struct bench b;
+        data_open(&d, &k);
+        now = &d;
+        for (uint32_t t = 0; t < k.n_tok; t += 5) d.q[AT + t * d.io.src_stride[0]] = NAN;
+        bench_open(&b, 2, levels[i], false, &d.op, 1, k.n_tok);
+        attend(&b.be, &d.op, &d.io);
+        for (uint32_t t = 0; t < k.n_tok; t++) {
+            const float *o = d.io.dst[0] + t * d.io.dst_stride[0];
+            assert_int_equal(isnan(o[0]) != 0, t % 5 == 0);
+            assert_true(isfinite(o[16])); /* the other head */
+        }
+        bench_close(&b);
+        data_close(&d);
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -380,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_spans_longer_than_the_piece),
         cmocka_unit_test(test_large_scores),
         cmocka_unit_test(test_infinite_key),
+        cmocka_unit_test(test_nan_query),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, setup, NULL);

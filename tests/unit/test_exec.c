@@ -5,9 +5,11 @@
  */
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/os.h"
 #include "graph/exec.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
@@ -75,6 +77,7 @@ static void src_close(struct expert_set *s)
 
 static uint32_t n_calls, views_max;
 static enum err experts_result;
+static bool interrupt_embed;
 
 static enum err be_reserve(void *self, const struct graph *g, uint32_t n)
 {
@@ -85,6 +88,7 @@ static enum err be_reserve(void *self, const struct graph *g, uint32_t n)
 static enum err be_run(void *self, const struct gop *op, const struct op_io *io)
 {
     (void)self;
+    if (interrupt_embed && op->kind == GOP_EMBED) raise(SIGINT);
     for (uint32_t r = 0; r < io->n_row; r++) {
         float *y = io->dst[0] + r * io->dst_stride[0];
         if (op->kind == GOP_EMBED) y[0] = (float)io->token[r];
@@ -217,14 +221,14 @@ static enum err on_row(void *ctx, uint32_t pos, const float *logits)
     return OK;
 }
 
-static enum err run(struct seen *seen, uint32_t out_from)
+static enum err run_n(struct seen *seen, uint32_t out_from, uint32_t n_tok)
 {
     uint32_t token[N_ROW];
     for (uint32_t i = 0; i < N_ROW; i++) token[i] = i * 7 % N_VOCAB;
     struct exec *x;
     assert_int_equal(exec_open(&x, graph, &backend, &ports, N_ROW), OK);
     const struct step step = {.token = token,
-                              .n_tok = N_ROW,
+                              .n_tok = n_tok,
                               .pos0 = 300,
                               .out_from = out_from,
                               .on_row = on_row,
@@ -233,6 +237,11 @@ static enum err run(struct seen *seen, uint32_t out_from)
     const enum err e = exec_step(x, &step);
     exec_close(x);
     return e;
+}
+
+static enum err run(struct seen *seen, uint32_t out_from)
+{
+    return run_n(seen, out_from, N_ROW);
 }
 
 static float expected(uint32_t row)
@@ -307,6 +316,23 @@ static void test_backend_fails(void **state)
     assert_true(source.closed);
 }
 
+static void test_interrupt(void **state)
+{
+    (void)state;
+    os_init();
+    interrupt_embed = true;
+    struct seen seen = {0};
+    source = (struct expert_set){.n_ready = 100};
+    assert_int_equal(run(&seen, 0), ERR_INTR);
+    assert_int_equal(n_calls, 0); /* the experts were not reached */
+    assert_int_equal(seen.n, 0);
+    os_interrupt_clear();
+    assert_int_equal(run_n(&seen, 0, 1), OK); /* one token is finished */
+    assert_int_equal(seen.n, 1);
+    os_interrupt_clear();
+    interrupt_embed = false;
+}
+
 static void test_row_callback_stops(void **state)
 {
     (void)state;
@@ -342,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_arrival_order),      cmocka_unit_test(test_only_wanted_rows),
         cmocka_unit_test(test_source_fails),       cmocka_unit_test(test_backend_fails),
         cmocka_unit_test(test_row_callback_stops), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_interrupt),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -192,6 +192,7 @@ static void test_arrays(void **state)
     assert_true(gguf_arr_f32(kv, 0) == 1.5f && gguf_arr_f32(kv, 1) == -2.0f);
     assert_int_equal(gguf_array(g, "test.arr_i32", GGUF_REQUIRED, GGUF_I32, &kv), OK);
     assert_true(gguf_arr_int(kv, 0) == 3 && gguf_arr_int(kv, 1) == -1 && gguf_arr_int(kv, 2) == 5);
+    assert_int_equal(gguf_arr_bits(kv, 1), UINT32_MAX);
 
     expect_input(gguf_array(g, "test.arr_i32", GGUF_REQUIRED, GGUF_F32, &kv),
                  "ARRAY of INT32, expected ARRAY of FLOAT32");

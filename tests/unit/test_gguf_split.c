@@ -128,7 +128,7 @@ static void test_wrong_part_opened(void **state)
     expect_no_model(part_name(1), "is part 2 of 3; open the first part");
     assert_non_null(strstr(err_msg(), "m-00001-of-00003.gguf"));
     write_part("renamed.gguf", &truth[2]);
-    expect_no_model("renamed.gguf", "-00001-of-00003.gguf");
+    expect_no_model("renamed.gguf", "is part 3 of 3, but its name does not end in '-00003-of-");
 }
 
 static void test_missing_part(void **state)

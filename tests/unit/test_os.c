@@ -354,6 +354,32 @@ static void interrupt_blocked_read(void)
     pthread_join(thread, NULL);
 }
 
+static void interrupt_endless_read(void)
+{
+    os_init();
+    raise(SIGINT);
+    char *data = NULL;
+    size_t n = 0;
+    if (os_read_all("/dev/zero", (size_t)1 << 30, &data, &n) != ERR_INTR || data) _exit(1);
+}
+
+static void interrupt_open(void)
+{
+    os_init();
+    if (mkfifo(temp_path(&dir, "fifo.int"), 0600) != 0) _exit(1);
+    pthread_t thread;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (pthread_create(&thread, NULL, interrupt_parent, NULL) != 0) _exit(2);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    char *data = NULL;
+    size_t n = 0;
+    if (os_read_all(temp_path(&dir, "fifo.int"), 100, &data, &n) != ERR_INTR || data) _exit(3);
+    pthread_join(thread, NULL);
+}
+
 static void write_to_closed_pipe(void)
 {
     int fds[2];
@@ -370,6 +396,8 @@ static void test_signals(void **state)
     assert_true(died_of(in_child(interrupt_twice), SIGINT));
     assert_int_equal(in_child(interrupt_ignored), 0);
     assert_int_equal(in_child(interrupt_blocked_read), 0);
+    assert_int_equal(in_child(interrupt_endless_read), 0);
+    assert_int_equal(in_child(interrupt_open), 0);
     assert_int_equal(in_child(write_to_closed_pipe), 0);
 }
 

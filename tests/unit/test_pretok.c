@@ -62,10 +62,10 @@ static void check(const char *name, const char *want)
 static void test_gpt2(void **state)
 {
     (void)state;
-    check("gpt-2", "Hello|  | world|!|  |\n| It|'s| 12345| <=>| x");
-    check("gpt-2", "I|'M| don|'t|'ll|'|LL");
-    check("gpt-2", "a|\n\n|b| \n|c|\t|d");
-    check("gpt-2", "über|ｱ|²³|½|日本語");
+    check("gpt-2", "Hello|  | world|!|  \n| It|'s| 12345| <=>| x");
+    check("gpt-2", "I|'|M| don|'t|'ll|'|LL");
+    check("gpt-2", "a|\n|\n|b| |\n|c|\t|d");
+    check("gpt-2", "überｱ|²³½|日本語");
     check("gpt-2", "a| ½|！|e|\xcc\x81");
     check("gpt-2", "x|   ");
     check("gpt-2", "x|  |\xe3\x80\x80|y"); /* U+3000 is white space, but no space */
@@ -80,51 +80,45 @@ static void test_llama3(void **state)
     (void)state;
     check("llama-bpe", "Hello|  | world|!|123|45|'LL| x");
     check("llama-bpe", "a|\n\n|b|  \n|  | c|!\r\n|d");
-    check("llama-bpe", "(foo|)|\tbar| +|=\n|x");
-    check("llama-bpe", "'S|'s|'|ſ"); /* long s is no s */
+    check("llama-bpe", "(foo|)|\tbar| +=\n|x");
+    check("llama-bpe", "x|'S|'s|'ſ|'t"); /* long s is no s, but a letter */
     check("llama-bpe", "x|\xe3\x80\x80日");
     check("qwen2", "a|1|2|3|'VE|e|\xcc\x81");
     check("qwen35", "a|1|2|'ve|e\xcc\x81x"); /* marks are letters */
     check("smaug-bpe", "123|456|7");
-    check("bailingmoe", "a|\n|\n|b");
+    check("bailingmoe", "a|\n\n|b| \n| c");
     check("seed-coder", "a|!|\n|1|2");
 }
 
 static void test_cased(void **state)
 {
     (void)state;
-    check("gpt-4o", "Camel|Case|Words|'s| HTTPServer|123|4|!/\n|x");
-    check("gpt-4o", "XMLx|'LLy|z");
-    check("gpt-4o", "Éa|Éb");
-    check("tekken", "Camel|Case|'|s|1|2");
-    check("kimi-k2", "CamelCase|'s|日本|ab|ひら|123|4");
-}
-
-static void test_lists(void **state)
-{
-    (void)state;
-    check("deepseek-llm", "a|\n|\n|b| c|!,.|日本語|ひ|123|½|x |");
+    check("gpt-4o", "Camel|Case|Words's| HTTPServer|123|4|!/\n|x");
+    check("gpt-4o", "XMLx'LL|yz");
+    check("gpt-4o", "ÉaÉb|Xy");
+    check("tekken", "Camel|Case|'s|1|2");
+    check("kimi-k2", "CamelCase's|日本|abひら|123|4");
 }
 
 static void test_deepseek(void **state)
 {
     (void)state;
-    check("deepseek-llm", "a|\n|\n|b| c|!,.|日本語|12345|½|  ");
-    check("deepseek-llm", "don|'|t| “|x|”。| Съешь");
+    check("deepseek-llm", "a|\n|\n|b| c|!,.|日本語ひ|12345½|  ");
+    check("deepseek-llm", "don|'|t| |“|x|”。| Съешь");
     check("deepseek-coder", "a|\n|b|!,.|日本語|1|2| +");
     check("deepseek-v3", "123|45|日本語ひらカタ|ab|!x| +=\n|y|'s");
-    check("deepseek-v3", "a|  | b|e\xcc\x81");
+    check("deepseek-v3", "a|  | be\xcc\x81");
 }
 
 static void test_others(void **state)
 {
     (void)state;
     check("falcon", "a| b|!?|123|45|`|x|'|s");
-    check("default", "a| |b|!?|123|45|x");
-    check("bloom", "a!|b");
-    check("viking", "a| 1|2");
-    check("superbpe", "a b, c 1|234|567 d");
-    check("afmoe", "1|234|567|ab| |12|345|日本|ไทย|!x");
+    check("default", "a| b|!?|123|45|x");
+    check("bloom", "a|!|b|,.| c");
+    check("viking", "a| |1|2");
+    check("superbpe", "a b, c |1|234|567| d");
+    check("afmoe", "1|234|567|ab| |12|345|日本ไ|ทย|!x");
 }
 
 static void test_traits(void **state)
@@ -161,11 +155,13 @@ static void test_names(void **state)
 static void test_nothing_lost(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-        "default", "gpt-2",    "llama3",     "dbrx",   "qwen2",  "qwen35",   "starcoder",
-        "falcon",  "deepseek-llm", "deepseek-coder", "deepseek-v3", "gpt-4o", "tekken",
-        "bailingmoe", "seed-coder", "kimi-k2", "afmoe", "superbpe", "bloom", "viking"};
-    static const char bytes[] = " \n\r\t''sS19aZ.,!<|\xc3\xa9\xe2\x80\xa6\xf0\x9f\x98\x80\xff\x80\xed\xa0";
+    static const char *const names[] = {"default",      "gpt-2",          "llama3",      "dbrx",
+                                        "qwen2",        "qwen35",         "starcoder",   "falcon",
+                                        "deepseek-llm", "deepseek-coder", "deepseek-v3", "gpt-4o",
+                                        "tekken",       "bailingmoe",     "seed-coder",  "kimi-k2",
+                                        "afmoe",        "superbpe",       "bloom",       "viking"};
+    static const char bytes[] =
+        " \n\r\t''sS19aZ.,!<|\xc3\xa9\xe2\x80\xa6\xf0\x9f\x98\x80\xff\x80\xed\xa0";
     uint32_t x = 7;
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         struct pretok_traits traits;
@@ -208,11 +204,11 @@ static void test_stops(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gpt2),     cmocka_unit_test(test_llama3),
-        cmocka_unit_test(test_cased),    cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_deepseek), cmocka_unit_test(test_others),
-        cmocka_unit_test(test_traits),   cmocka_unit_test(test_names),
-        cmocka_unit_test(test_nothing_lost), cmocka_unit_test(test_stops),
+        cmocka_unit_test(test_gpt2),   cmocka_unit_test(test_llama3),
+        cmocka_unit_test(test_cased),  cmocka_unit_test(test_deepseek),
+        cmocka_unit_test(test_others), cmocka_unit_test(test_traits),
+        cmocka_unit_test(test_names),  cmocka_unit_test(test_nothing_lost),
+        cmocka_unit_test(test_stops),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

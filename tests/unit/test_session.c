@@ -14,6 +14,7 @@
 #include "tests/golden/seed_model.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -135,6 +136,8 @@ static void test_roll_back(void **state)
         assert_int_equal(session_sync(s, u, N), OK);
         assert_same_logits(s, ref_u);
         assert_int_equal(session_sync(s, t, N), OK);
+        assert_same_logits(s, ref_t);
+        assert_int_equal(session_roll_back(s, N), OK); /* nothing to forget */
         assert_same_logits(s, ref_t);
         assert_int_equal(session_roll_back(s, 41), OK);
         assert_int_equal(session_pos(s), 41);
@@ -265,6 +268,29 @@ static void test_limits(void **state)
     engine_close(e);
 }
 
+static void test_interrupt(void **state)
+{
+    (void)state;
+    os_init();
+    for (int m = 0; m < N_MODEL; m++) {
+        struct engine *e = open_engine(m, 1);
+        uint32_t t[N];
+        float ref[200];
+        make_tokens(e, 4, t, N);
+        reference(e, t, N, ref);
+        struct session *s = open_session(e, 16);
+        raise(SIGINT);
+        assert_int_equal(session_sync(s, t, N), ERR_INTR);
+        assert_int_equal(session_pos(s), 0); /* not one piece was run */
+        assert_null(session_logits(s));
+        os_interrupt_clear();
+        assert_int_equal(session_sync(s, t, N), OK);
+        assert_same_logits(s, ref);
+        session_free(s);
+        engine_close(e);
+    }
+}
+
 /* ---- files that go wrong --------------------------------------------------------------------- */
 
 /* A copy of a golden model; `patch` writes NaN over the last bytes of the file (weights). */
@@ -313,13 +339,11 @@ static void test_file_shrinks(void **state)
     engine_close(e);
 }
 
-/* Every allocation fails once. Some may: the regular expressions run without their compiled form. */
+/* Every allocation fails once. Some may: regular expressions also run without being compiled. */
 static void test_no_memory(void **state)
 {
     (void)state;
-    enum {
-        ALLOCATIONS_MAX = 150
-    }; /* more than an opening and a prompt need: the last one succeeds */
+    enum { ALLOCATIONS_MAX = 150 }; /* more than an opening and a prompt need: the last succeeds */
     const size_t before = mem_used_total();
     uint32_t n_failed = 0;
     enum err err = OK;
@@ -380,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_two_sessions), cmocka_unit_test(test_rows),
         cmocka_unit_test(test_limits),       cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_file_shrinks), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_interrupt),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, setup, teardown);
