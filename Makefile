@@ -46,7 +46,7 @@ ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
 DEFINES := -D_GNU_SOURCE -I. -Isrc
-LIBS    := -lpcre2-8 -lutf8proc -ljansson -lz -pthread -lm
+LIBS    := -lpcre2-8 -lutf8proc -ljansson -pthread -lm
 COMPILE  = $(CC) -std=c11 $(OPT) $(CFLAGS) $(WARN) $(CODE) $(DEFINES) $(ISA) -pthread \
            -ffile-prefix-map=$(CURDIR)=. -MMD -MP
 

@@ -18,7 +18,6 @@ build libc6-dev       link c      stdio.h
 build libpcre2-dev    link pcre2-8    pcre2.h
 build libutf8proc-dev link utf8proc   utf8proc.h
 build libjansson-dev  link jansson    jansson.h
-build zlib1g-dev      link z          zlib.h
 check libcmocka-dev   header cmocka   cmocka.h
 '
 

@@ -20,6 +20,7 @@
 #define TENSOR_NAME_BYTES_MAX 63  /* GGML_MAX_NAME - 1 */
 #define TENSOR_DIMS_MAX 4         /* GGUF */
 #define GGUF_KEYS_MAX (1u << 16)    /* real files hold fewer than 200; 3 MB of table at most */
+#define GGUF_ITEMS_MAX (1u << 24)   /* of an array; largest known: 514,906 merges (gemma 3) */
 #define GGUF_TENSORS_MAX (1u << 20) /* largest known: about 20,000 with experts stored one by one */
 #define GGUF_KEY_BYTES_MAX 65535  /* GGUF specification */
 #define GGUF_SPLITS_MAX 1024      /* files of one model: 397 B in 4 GB parts are about 100 */

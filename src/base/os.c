@@ -241,8 +241,8 @@ bool os_map_broken(const struct os_map *m)
 
 /* ---- whole files ----------------------------------------------------------------------------- */
 
-/* Appends everything up to the end of fd to a buffer that doubles; one byte is kept for the NUL, one
- * to see that there is more than allowed. */
+/* Appends everything up to the end of fd to a buffer that doubles; one byte is kept for the NUL,
+ * and one to see that there is more than allowed. */
 static enum err read_to_end(int fd, const char *name, size_t n_bytes_max, char **data,
                             size_t *n_bytes)
 {
@@ -250,7 +250,7 @@ static enum err read_to_end(int fd, const char *name, size_t n_bytes_max, char *
     for (;;) {
         if (*n_bytes + 1 >= room) {
             room = room ? room * 2 : 4096;
-            if (room > n_bytes_max + 2) room = n_bytes_max + 2;
+            if (room > n_bytes_max / 2) room = n_bytes_max + 2;
             char *larger = mem_realloc(MEM_MISC, *data, room);
             if (!larger) return ERR_MEMORY;
             *data = larger;

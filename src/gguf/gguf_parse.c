@@ -179,6 +179,12 @@ static enum err read_items(struct cursor *c, struct gguf_kv *kv)
                        "%" PRIu64 " items of type %s at byte %" PRIu64
                        " need more than the %" PRIu64 " bytes left" DAMAGED,
                        kv->n, gguf_type_name(kv->elem), c->pos, left(c));
+    /* Strings are walked: 2^32 empty ones of a sparse file would be 34 GB to read. */
+    if (kv->n > GGUF_ITEMS_MAX)
+        return err_set(ERR_INPUT,
+                       "%" PRIu64 " items of type %s at byte %" PRIu64
+                       ", expected at most %u" DAMAGED,
+                       kv->n, gguf_type_name(kv->elem), c->pos, GGUF_ITEMS_MAX);
     kv->data = c->data + c->pos;
     enum err err = OK;
     if (kv->elem == GGUF_STR) {

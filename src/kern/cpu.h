@@ -1,20 +1,21 @@
 /*
- * cpu.h: which instruction sets this CPU and its operating system allow, and the mask of --cpu-
- * mask.
+ * cpu.h: which instruction sets this CPU and its operating system allow, and the mask of
+ * --cpu-mask.
  */
 #ifndef KERN_CPU_H
 #define KERN_CPU_H
 
 #include "base/err.h"
 
-enum cpu_flag {                    /* each level implies those before it on the same architecture */
-                CPU_SSE = 1u << 0, /* x86-64-v2: SSSE3, SSE4.1 */
-                CPU_AVX2 = 1u << 1,    /* x86-64-v3: AVX2, FMA, F16C */
-                CPU_AVX512 = 1u << 2,  /* F, BW, DQ, VL */
-                CPU_VNNI = 1u << 3,    /* AVX512_VNNI */
-                CPU_NEON = 1u << 4,    /* arm64 baseline */
-                CPU_DOTPROD = 1u << 5, /* sdot, udot */
-                CPU_I8MM = 1u << 6,    /* smmla */
+/* Each level implies those before it on the same architecture. */
+enum cpu_flag {
+    CPU_SSE = 1u << 0,     /* x86-64-v2: SSSE3, SSE4.1 */
+    CPU_AVX2 = 1u << 1,    /* x86-64-v3: AVX2, FMA, F16C */
+    CPU_AVX512 = 1u << 2,  /* F, BW, DQ, VL */
+    CPU_VNNI = 1u << 3,    /* AVX512_VNNI */
+    CPU_NEON = 1u << 4,    /* arm64 baseline */
+    CPU_DOTPROD = 1u << 5, /* sdot, udot */
+    CPU_I8MM = 1u << 6,    /* smmla: known and maskable; no kernel uses it yet, dotprod's run */
 };
 
 /* What the hardware has, and the OS saves (XGETBV, hwcaps). */

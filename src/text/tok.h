@@ -17,7 +17,8 @@
  * What tok_encode(text, no flags) gave, tok_decode makes text again, byte for byte, whatever the
  * bytes. Three exceptions, where llama.cpp loses something and equal ids matter more: SPM writes
  * U+2581 for a space, so that a U+2581 in the text comes back as a space; phi-3 drops the white
- * space after its special tokens; a byte that the vocabulary has no token for is left out.
+ * space behind its special tokens; bytes that the vocabulary has no token for are left out, or
+ * become U+FFFD if no UTF-8 contains them.
  */
 #ifndef TEXT_TOK_H
 #define TEXT_TOK_H

@@ -22,9 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Largest known: 515,000 (gemma 4); a rank + 1 must fit the RANK_BITS of a slot. */
-#define MERGES_MAX ((1u << RANK_BITS) - 2)
-#define RANK_BITS 24
+#define RANK_BITS 24                       /* of a slot in the table of merges, for the rank + 1 */
+#define MERGES_MAX ((1u << RANK_BITS) - 2) /* largest known: 514,000 (gemma 4) */
 #define TOK_EOG_MAX 64 /* names and keys that can end a generation are about 40 */
 
 /* As tokenizer.ggml.token_type writes them. */

@@ -19,6 +19,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -174,11 +175,9 @@ static enum err load_table(struct tok *t)
     return OK;
 }
 
-/* Does general.name contain "phi-3" or "phi3", in any case? */
-static bool is_phi3(const struct gguf *g)
+/* Does the name contain "phi-3" or "phi3", in any case? */
+static bool is_phi3(struct gguf_str name)
 {
-    struct gguf_str name = {.s = "", .n = 0};
-    if (gguf_get_str(g, "general.name", GGUF_OPTIONAL, &name)) return false;
     for (size_t i = 0; i + 4 <= name.n; i++) {
         if (strncasecmp(name.s + i, "phi3", 4) == 0) return true;
         if (i + 5 <= name.n && strncasecmp(name.s + i, "phi-3", 5) == 0) return true;
@@ -188,7 +187,9 @@ static bool is_phi3(const struct gguf *g)
 
 static enum err load_rstrip(struct tok *t, const struct gguf *g)
 {
-    if (!is_phi3(g)) return OK;
+    struct gguf_str name = {.s = "", .n = 0};
+    const enum err err = gguf_get_str(g, "general.name", GGUF_OPTIONAL, &name);
+    if (err || !is_phi3(name)) return err;
     t->rstrip = mem_alloc_array(MEM_TOK, t->n_vocab, sizeof *t->rstrip);
     if (!t->rstrip) return ERR_MEMORY;
     for (uint32_t i = 0; i < t->n_special; i++) t->rstrip[t->special[i] - t->entry] = true;

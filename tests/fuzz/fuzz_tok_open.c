@@ -1,6 +1,6 @@
 /*
- * fuzz_tok_open.c: whatever a file's token tables hold, opening them ends in OK or in ERR_INPUT with
- * a message, an opened tokenizer encodes and decodes, and nothing stays allocated.
+ * fuzz_tok_open.c: whatever a file's token tables hold, opening them ends in OK or in ERR_INPUT
+ * with a message, an opened tokenizer encodes and decodes, and nothing stays allocated.
  */
 #include "base/mem.h"
 #include "gguf/gguf.h"

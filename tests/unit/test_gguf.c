@@ -342,6 +342,25 @@ static void test_file(void **state)
 }
 
 /* A key copied from a reader is the same key. */
+/* A file that takes 64 bytes on the disk, with room for all the empty strings it claims. */
+static void test_sparse_array(void **state)
+{
+    (void)state;
+    const struct {
+        uint32_t magic, version;
+        uint64_t n_tensor, n_kv, n_key;
+        char key[8];
+        uint32_t type, elem;
+        uint64_t n;
+    } image = {0x46554747, 3,        0,        1, 8, "test.arr",
+               GGUF_ARR,   GGUF_STR, (uint64_t)GGUF_ITEMS_MAX + 1};
+    assert_true(temp_write(temp_path(&dir, "sparse.gguf"), &image, sizeof image));
+    if (truncate(temp_path(&dir, "sparse.gguf"), (off_t)1 << 40) != 0) skip();
+    struct gguf *model = NULL;
+    assert_int_equal(gguf_open(&model, temp_path(&dir, "sparse.gguf")), ERR_INPUT);
+    assert_non_null(strstr(err_msg(), "sparse.gguf: key 'test.arr': 16777217 items of type STRING"));
+}
+
 static void test_copied_keys(void **state)
 {
     (void)state;
@@ -486,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_alignments),
         cmocka_unit_test(test_no_tensors),
         cmocka_unit_test(test_file),
+        cmocka_unit_test(test_sparse_array),
         cmocka_unit_test(test_copied_keys),
         cmocka_unit_test(test_open_without_memory),
         cmocka_unit_test(test_write_without_memory),

@@ -1,8 +1,8 @@
 /*
  * test_pretok.c: where each pre-tokeniser cuts.
  *
- * The ids of the oracles (test_tok.c) show the cuts only where a merge would have crossed them; here
- * are the words themselves, for what tells the pre-tokenisers apart.
+ * The ids of the oracles (test_tok.c) show the cuts only where a merge would have crossed them;
+ * here are the words themselves, for what tells the pre-tokenisers apart.
  */
 #include "base/mem.h"
 #include "text/tok_impl.h"

@@ -3,7 +3,8 @@
  *
  * Reads ../shared (see its README): vocabularies with texts and ids that llama.cpp's own tests use
  * (.inp / .out), and the ids that llama.cpp gave for the texts of golden/. Skipped where that
- * folder is not. llama-bpe and qwen2 lie there as token lists; GGUF files are made from them in memory.
+ * folder is not. llama-bpe and qwen2 lie there as token lists; GGUF files are made from them in
+ * memory.
  */
 #include "gguf/gguf_write.h"
 #include "tests/unit/tok_check.h"
@@ -81,6 +82,16 @@ static void test_inp_out(void **state)
         check_inp_out(v.t, base);
         vocab_close(v);
     }
+}
+
+/* OLMo has GPT-NeoX's tokens and a pre-tokeniser of its own. */
+static void test_olmo(void **state)
+{
+    (void)state;
+    need(DATA "ggml-vocab-gpt-neox.gguf");
+    const struct vocab v = vocab_open(DATA "ggml-vocab-gpt-neox.gguf", "olmo");
+    check_inp_out(v.t, "history/ggml-vocab-olmo.gguf");
+    vocab_close(v);
 }
 
 static void test_golden(void **state)
@@ -331,9 +342,10 @@ static void test_qwen2(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inp_out),       cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_pretokenisers), cmocka_unit_test(test_llama2_prompts),
-        cmocka_unit_test(test_llama_bpe),     cmocka_unit_test(test_qwen2),
+        cmocka_unit_test(test_inp_out),        cmocka_unit_test(test_olmo),
+        cmocka_unit_test(test_golden),         cmocka_unit_test(test_pretokenisers),
+        cmocka_unit_test(test_llama2_prompts), cmocka_unit_test(test_llama_bpe),
+        cmocka_unit_test(test_qwen2),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
