@@ -46,7 +46,7 @@ static void welcome(void)
     puts("moxie " MOXIE_VERSION " runs mixture-of-experts language models (GGUF) on this machine.\n"
          "\n"
          "Three things to try:\n"
-         "  moxie run -p \"Once upon a time\"     a story by the small model inside the program\n"
+         "  moxie run -p \"Once upon a time\"     a story by the embedded demo model\n"
          "  moxie run -m model.gguf -p \"Hello\"  a model of your own\n"
          "  moxie help                          all commands");
 }
@@ -72,7 +72,7 @@ static void help_all(void)
 /* `help`, `help COMMAND` */
 static int help(int argc, char *const *argv)
 {
-    if (argc == 0) {
+    if (argc == 0 || strcmp(argv[0], "help") == 0) {
         help_all();
         return cmd_exit(OK);
     }

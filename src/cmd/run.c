@@ -66,6 +66,7 @@ struct run {
     char *buf; /* (ENGINE_STREAM_BYTES_MAX) */
     bool is_terminal;
     bool open_line;    /* the last byte written was no newline */
+    bool is_full;      /* the context ended the text */
     uint64_t start_ns; /* of the prefill */
     uint64_t first_ns; /* when the first token was there; 0: none */
 };
@@ -145,12 +146,8 @@ static enum err generate(struct run *r)
         if (err || n + 1 == n_max) return err;
         err = cmd_interrupted();
         if (err == OK) err = session_step(r->s, id);
-        if (err == ERR_END) {
-            cmd_note(&r->o->common,
-                     "the context of %" PRIu32 " tokens is full; -c sets a larger one",
-                     session_n_ctx(r->s));
-            return OK;
-        }
+        r->is_full = err == ERR_END;
+        if (r->is_full) return OK;
     }
     return err;
 }
@@ -177,6 +174,9 @@ static enum err write_text(struct run *r)
         const enum err err_end = finish(r);
         if (err == OK) err = err_end;
     }
+    if (r->is_full)
+        cmd_note(&r->o->common, "the context of %" PRIu32 " tokens is full; -c sets a larger one",
+                 session_n_ctx(r->s));
     if (err == OK || err == ERR_INTR) print_timings(r);
     return err;
 }

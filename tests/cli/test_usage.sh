@@ -11,6 +11,7 @@ check 'no arguments: three things to try' 0 "@$here/help/welcome.txt" '' </dev/n
 check 'help' 0 "@$here/help/help.txt" '' help
 check '--help' 0 "@$here/help/help.txt" '' --help
 check '-h' 0 "@$here/help/help.txt" '' -h
+check 'help help' 0 "@$here/help/help.txt" '' help help
 version=$(sed -n 's/.*MOXIE_VERSION "\(.*\)"/\1/p' "$here/../../src/version.h")
 check '--version' 0 "moxie $version\n" '' --version
 for c in run eval tokenize detokenize inspect perplexity bench; do

@@ -358,7 +358,7 @@ static void test_sparse_array(void **state)
     if (truncate(temp_path(&dir, "sparse.gguf"), (off_t)1 << 40) != 0) skip();
     struct gguf *model = NULL;
     assert_int_equal(gguf_open(&model, temp_path(&dir, "sparse.gguf")), ERR_INPUT);
-    assert_non_null(strstr(err_msg(), "sparse.gguf: key 'test.arr': 16777217 items of type STRING"));
+    assert_non_null(strstr(err_msg(), "sparse.gguf: key 'test.arr': 16777217 items of type"));
 }
 
 static void test_copied_keys(void **state)
