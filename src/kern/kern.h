@@ -78,7 +78,6 @@ struct kern {
     float (*max)(const float *x, size_t n); /* -INFINITY for n == 0 */
 
     /* ---- elementwise and reductions on rows of n floats */
-    float (*dot)(const float *a, const float *b, size_t n);
     float (*sum_sq)(const float *x, size_t n);
     void (*act[ACT_COUNT])(const float *x, float *y, size_t n); /* y may be x. SWIGLU_OAI: NULL */
     void (*glu[ACT_COUNT])(const float *gate, const float *up, float *y,

@@ -237,16 +237,11 @@ static float max_ref(const float *x, size_t n)
 
 /* ---- elementwise and reductions -------------------------------------------------------------- */
 
-static float dot_ref(const float *a, const float *b, size_t n)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) sum += (double)a[i] * (double)b[i];
-    return (float)sum;
-}
-
 static float sum_sq_ref(const float *x, size_t n)
 {
-    return dot_ref(x, x, n);
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+    return (float)sum;
 }
 
 static float sigmoid(float x)
@@ -424,7 +419,6 @@ void kern_fill_ref(struct kern *k)
     k->add_pv[DT_F16] = add_pv_f16_ref;
     k->exp_sum = exp_sum_ref;
     k->max = max_ref;
-    k->dot = dot_ref;
     k->sum_sq = sum_sq_ref;
     k->add = add_ref;
     k->mul_f = mul_f_ref;

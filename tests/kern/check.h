@@ -84,7 +84,7 @@ struct row_check {
     int param;
     bool (*run)(struct ctx *c, int param);
 };
-enum { N_ROW_CHECKS = 28 };
+enum { N_ROW_CHECKS = 27 };
 extern const struct row_check row_checks[N_ROW_CHECKS];
 
 bool check_dequant(const struct kern *k, const char *path, char *why, size_t why_bytes);

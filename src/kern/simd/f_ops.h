@@ -505,7 +505,6 @@ INLINE void f_fill(struct kern *k)
     k->add_pv[DT_F16] = add_pv_f16;
     k->exp_sum = row_exp_sum;
     k->max = row_max;
-    k->dot = row_dot;
     k->sum_sq = row_sum_sq;
 #define FILL_ACT(ACT, name) k->act[ACT] = act_##name;
 #define FILL_GLU(ACT, name) k->glu[ACT] = glu_##name;
