@@ -221,27 +221,15 @@ enum err engine_detokenize(const struct engine *e, const uint32_t *ids, size_t n
     return tok_decode(e->tok, ids, n, text, n_bytes);
 }
 
-/* The two structs hold the same; engine.h does not show tok.h. */
-static_assert(sizeof(struct engine_stream) == sizeof(struct tok_stream), "a stream is a stream");
-
-size_t engine_stream_put(const struct engine *e, struct engine_stream *st, uint32_t id, char *buf,
+size_t engine_stream_put(const struct engine *e, struct tok_stream *st, uint32_t id, char *buf,
                          size_t n)
 {
-    if (!e->tok) return 0;
-    struct tok_stream t;
-    memcpy(&t, st, sizeof t);
-    const size_t n_out = tok_stream_put(e->tok, &t, id, buf, n);
-    memcpy(st, &t, sizeof t);
-    return n_out;
+    return e->tok ? tok_stream_put(e->tok, st, id, buf, n) : 0;
 }
 
-size_t engine_stream_end(struct engine_stream *st, char *buf, size_t n)
+size_t engine_stream_end(struct tok_stream *st, char *buf, size_t n)
 {
-    struct tok_stream t;
-    memcpy(&t, st, sizeof t);
-    const size_t n_out = tok_stream_end(&t, buf, n);
-    memcpy(st, &t, sizeof t);
-    return n_out;
+    return tok_stream_end(st, buf, n);
 }
 
 bool engine_is_eog(const struct engine *e, uint32_t id)

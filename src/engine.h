@@ -26,6 +26,7 @@
 #define ENGINE_H
 
 #include "base/err.h"
+#include "text/stream.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -84,17 +85,11 @@ enum err engine_detokenize(const struct engine *e, const uint32_t *ids, size_t n
                            size_t *n_bytes);
 /* Text as it is generated: ids in, whole UTF-8 characters out (bytes of an unfinished one wait
  * in `held`). Start with a zeroed struct; put() and end() write at most n bytes and return how
- * many; ENGINE_STREAM_BYTES_MAX always suffices. */
-struct engine_stream {
-    char held[4];
-    uint32_t n_held;
-    bool special; /* control tokens as their text; otherwise they are nothing */
-};
-#define ENGINE_STREAM_BYTES_MAX 65540 /* TOKEN_BYTES_MAX + held, rounded up */
-size_t engine_stream_put(const struct engine *e, struct engine_stream *st, uint32_t id, char *buf,
+ * many; TOK_STREAM_BYTES_MAX always suffices. */
+size_t engine_stream_put(const struct engine *e, struct tok_stream *st, uint32_t id, char *buf,
                          size_t n);
 /* What is still held, as it is. */
-size_t engine_stream_end(struct engine_stream *st, char *buf, size_t n);
+size_t engine_stream_end(struct tok_stream *st, char *buf, size_t n);
 
 bool engine_is_eog(const struct engine *e, uint32_t id);
 uint32_t engine_bos(const struct engine *e); /* UINT32_MAX: none */

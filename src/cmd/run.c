@@ -62,8 +62,8 @@ struct run {
     struct text prompt;
     uint32_t *ids; /* (n_ids) of the prompt */
     size_t n_ids;
-    struct engine_stream stream;
-    char *buf; /* (ENGINE_STREAM_BYTES_MAX) */
+    struct tok_stream stream;
+    char *buf; /* (TOK_STREAM_BYTES_MAX) */
     bool is_terminal;
     bool open_line;    /* the last byte written was no newline */
     bool is_full;      /* the context ended the text */
@@ -76,7 +76,7 @@ struct run {
 /* The first n bytes of buf go out. */
 static enum err put(struct run *r, size_t n)
 {
-    assert(n <= ENGINE_STREAM_BYTES_MAX);
+    assert(n <= TOK_STREAM_BYTES_MAX);
     if (n == 0) return OK;
     if (r->is_terminal) ui_tame(r->buf, n);
     r->open_line = r->buf[n - 1] != '\n';
@@ -142,7 +142,7 @@ static enum err generate(struct run *r)
         const uint32_t id = sampler_next(r->sampler, session_logits(r->s));
         if (n == 0) r->first_ns = os_time_ns();
         if (engine_is_eog(r->e, id)) return OK;
-        err = put(r, engine_stream_put(r->e, &r->stream, id, r->buf, ENGINE_STREAM_BYTES_MAX));
+        err = put(r, engine_stream_put(r->e, &r->stream, id, r->buf, TOK_STREAM_BYTES_MAX));
         if (err || n + 1 == n_max) return err;
         err = cmd_interrupted();
         if (err == OK) err = session_step(r->s, id);
@@ -155,7 +155,7 @@ static enum err generate(struct run *r)
 /* What is held back of an unfinished character goes out, the line of a terminal is ended. */
 static enum err finish(struct run *r)
 {
-    const enum err err = put(r, engine_stream_end(&r->stream, r->buf, ENGINE_STREAM_BYTES_MAX));
+    const enum err err = put(r, engine_stream_end(&r->stream, r->buf, TOK_STREAM_BYTES_MAX));
     if (err || !r->is_terminal || !r->open_line) return err;
     r->buf[0] = '\n';
     return put(r, 1);
@@ -198,7 +198,7 @@ static enum err run(struct run *r, struct common_opts *common)
     if (err) return err;
     err = tokenize(r);
     if (err) return err;
-    r->buf = mem_alloc(MEM_MISC, ENGINE_STREAM_BYTES_MAX);
+    r->buf = mem_alloc(MEM_MISC, TOK_STREAM_BYTES_MAX);
     return r->buf ? write_text(r) : ERR_MEMORY;
 }
 

@@ -24,6 +24,7 @@
 #define TEXT_TOK_H
 
 #include "base/err.h"
+#include "text/stream.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -73,12 +74,6 @@ enum err tok_decode(const struct tok *t, const uint32_t *ids, size_t n, char **t
 /* Streaming: holds back the bytes of an incomplete UTF-8 character until it is complete or proves
  * invalid. Both functions write at most n bytes, return how many, and drop what does not fit;
  * TOK_STREAM_BYTES_MAX always suffices. */
-struct tok_stream {
-    char held[4];
-    uint32_t n_held;
-    bool special; /* print control tokens as text */
-};
-#define TOK_STREAM_BYTES_MAX 65540 /* TOKEN_BYTES_MAX + held, rounded up */
 size_t tok_stream_put(const struct tok *t, struct tok_stream *st, uint32_t id, char *buf, size_t n);
 /* What is still held, as it is. */
 size_t tok_stream_end(struct tok_stream *st, char *buf, size_t n);
