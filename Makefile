@@ -46,7 +46,7 @@ ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
 DEFINES := -D_GNU_SOURCE -I. -Isrc
-LIBS    := -lpcre2-8 -lutf8proc -ljansson -pthread -lm
+LIBS    := -lpcre2-8 -lutf8proc -ljansson -lz -ledit -ltinfo -lbsd -lmd -pthread -lm
 COMPILE  = $(CC) -std=c11 $(OPT) $(CFLAGS) $(WARN) $(CODE) $(DEFINES) $(ISA) -pthread \
            -ffile-prefix-map=$(CURDIR)=. -MMD -MP
 
@@ -64,6 +64,7 @@ LIB  := $(BUILD)/libmoxie.a
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $1))
 
 TIDY   := $(BUILD)/tools/tidy
+MESSAGES := $(BUILD)/tools/messages
 GOLDEN := $(BUILD)/tests/check_golden
 UNIT   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 FUZZ   := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -100,8 +101,8 @@ $(BUILD)/src/kern/kern_ref% $(BUILD)/src/kern/dequant_ref%: ISA := -ffp-contract
 .SUFFIXES:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all demo install check check-san check-kern check-arm check-real check-chroot tidy fuzz \
-        fuzz-run help clean
+.PHONY: all demo install uninstall check check-san check-kern check-arm check-real check-chroot \
+        tidy fuzz fuzz-run help clean
 
 all: $(PROG) ## build ./moxie, one static file (DYNAMIC=1 shared, SAN=1 sanitizers, CC=clang)
 
@@ -121,7 +122,7 @@ $(LIB): $(filter-out $(MAIN),$(OBJ))
 DEPS := $(BUILD)/deps-build.ok
 $(BUILD)/deps-%.ok: tools/deps.sh
 	@mkdir -p $(@D)
-	@CC="$(CC)" sh tools/deps.sh --test $*
+	@CC="$(CC)" LINK="$(LINK)" sh tools/deps.sh --test $*
 	@touch $@
 
 $(BUILD)/%.o: %.c Makefile | $(DEPS)
@@ -134,9 +135,31 @@ $(BUILD)/%.o: %.S Makefile | $(DEPS)
 
 $(BUILD)/models/demo/demo.o: models/demo/tinymoe-q8_0.gguf
 
-install: $(PROG) ## install $(DESTDIR)$(PREFIX)/bin/moxie
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(PROG) $(DESTDIR)$(PREFIX)/bin/moxie
+# The program writes its manual page and the scripts that complete its words.
+MADE := $(addprefix $(BUILD)/share/,moxie.1 moxie.bash moxie.zsh moxie.fish)
+$(BUILD)/share/moxie.%: $(BUILD)/moxie
+	@mkdir -p $(@D)
+	$(call say,MAKE,$@)$< $(if $(filter 1,$*),man,completion $*) >$@
+
+BIN   = $(DESTDIR)$(PREFIX)/bin/moxie
+SHARE = $(DESTDIR)$(PREFIX)/share
+MAN   = $(SHARE)/man/man1/moxie.1
+BASH  = $(SHARE)/bash-completion/completions/moxie
+ZSH   = $(SHARE)/zsh/site-functions/_moxie
+FISH  = $(SHARE)/fish/vendor_completions.d/moxie.fish
+DOC   = $(SHARE)/doc/moxie
+
+install: $(PROG) $(MADE) ## install below PREFIX=/usr/local: program, manual page, docs, completions
+	install -D -m 755 $(PROG) $(BIN)
+	install -D -m 644 $(BUILD)/share/moxie.1 $(MAN)
+	install -D -m 644 $(BUILD)/share/moxie.bash $(BASH)
+	install -D -m 644 $(BUILD)/share/moxie.zsh $(ZSH)
+	install -D -m 644 $(BUILD)/share/moxie.fish $(FISH)
+	install -D -m 644 -t $(DOC) $(wildcard docs/*.md)
+
+uninstall: ## remove what install has put there
+	rm -f $(BIN) $(MAN) $(BASH) $(ZSH) $(FISH) $(patsubst docs/%,$(DOC)/%,$(wildcard docs/*.md))
+	[ ! -d $(DOC) ] || rmdir --ignore-fail-on-non-empty $(DOC)
 
 demo: $(PROG) ## build, then write a story with the embedded model
 	@./$(PROG) run --seed 1 --temp 0.5 -n 200 -p "Once upon a time, there was a little dog who"
@@ -145,13 +168,14 @@ demo: $(PROG) ## build, then write a story with the embedded model
 # ---- tests ---------------------------------------------------------------------------------------
 
 LINK_TEST = $(call say,LINK,$@)mkdir -p $(@D) && \
-            $(CC) $(CODE) $(TEST_LINK) -o $@ $(filter %.o %.a,$^)
+            $(CC) $(CODE) $(TEST_LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^)
 
 $(UNIT): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(LIB)
 	$(LINK_TEST) -lcmocka $(LIBS)
 $(call objects,tests/unit/*.c): | $(BUILD)/deps-check.ok
 
-$(BUILD)/tests/test_session: $(BUILD)/tests/golden/seed_model.o
+$(BUILD)/tests/test_session $(BUILD)/tests/test_crew $(BUILD)/tests/test_stdio: \
+    $(BUILD)/tests/golden/seed_model.o
 
 $(FUZZ): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(LIB)
 	$(LINK_TEST) $(LIBS)
@@ -167,15 +191,17 @@ $(KERN): $(call objects,tests/kern/*.c) $(KERN_LIB)
 $(GOLDEN): $(call objects,tests/golden/*.c)
 	$(LINK_TEST) -ljansson -lm
 
-$(TIDY): $(BUILD)/tools/tidy.o
+$(TIDY) $(MESSAGES): %: %.o
 	$(LINK_TEST)
 
 # What `check` runs, two at a time; the longest come first.
 JOBS := "$(GOLDEN) tests/golden" "$(GOLDEN) ../shared/golden" $(SHELL_TESTS:%="sh %") $(KERN) \
         $(UNIT) $(foreach t,$(FUZZ),"$t tests/fuzz/corpus/$(patsubst fuzz_%,%,$(notdir $t))") \
-        $(TIDY) "sh tests/tidy_selftest.sh $(TIDY)" "sh tools/check_headers.sh"
+        $(TIDY) "sh tests/tidy_selftest.sh $(TIDY)" "sh tools/check_headers.sh" \
+        "$(MESSAGES) docs/TROUBLESHOOTING.md src models quant offload net" \
+        "sh tests/messages_selftest.sh $(MESSAGES)"
 
-TESTS := $(GOLDEN) $(TIDY) $(UNIT) $(FUZZ) $(KERN)
+TESTS := $(GOLDEN) $(TIDY) $(MESSAGES) $(UNIT) $(FUZZ) $(KERN)
 check: $(PROG) $(TESTS) ## every test that needs no real model; the last line is the count
 	@MOXIE=./$(PROG) CC="$(CC)" sh tools/run_tests.sh $(BUILD)/log $(JOBS)
 

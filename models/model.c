@@ -22,6 +22,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -367,6 +368,22 @@ fail:
     return NULL;
 }
 
+/* A vector that is not finite does not always show in the logits: one that only moves a choice of
+ * experts makes the choice wrong. */
+static const float *check_finite(const struct model *m, struct graph *g, const struct tensor *t,
+                                 const float *v, uint64_t n)
+{
+    for (uint64_t i = 0; v && i < n; i++) {
+        if (isfinite(v[i])) continue;
+        g_fail(g, err_set(ERR_INPUT,
+                          "%s: item %" PRIu64 " of tensor '%s' is not a finite number: the file is "
+                          "damaged; fetch it again",
+                          gguf_path(m->file), i, t->name));
+        return NULL;
+    }
+    return v;
+}
+
 const float *model_vec_opt(struct model *m, struct graph *g, uint32_t il, const char *name,
                            uint64_t n)
 {
@@ -379,7 +396,7 @@ const float *model_vec_opt(struct model *m, struct graph *g, uint32_t il, const 
         fail_shape(m, g, t, (const uint64_t[3]){n, 1, 1});
         return NULL;
     }
-    return type_works(m, g, t) ? as_f32(m, g, t, n) : NULL;
+    return type_works(m, g, t) ? check_finite(m, g, t, as_f32(m, g, t, n), n) : NULL;
 }
 
 const float *model_vec(struct model *m, struct graph *g, uint32_t il, const char *name, uint64_t n)

@@ -1,6 +1,8 @@
 /*
  * plm.c: PLM (arXiv 2503.12167): latent attention without a query latent, and a dense feed-forward
- * part with squared ReLU and no gate, so that most of its inner activations are exactly 0.
+ * part with squared ReLU and no gate, so that most of its inner activations are exactly 0. Where
+ * the type of ffn_down allows it (F32, F16, BF16, Q8_0, Q4_0), the CPU backend skips those while it
+ * decodes: backend/cpu_cols.c. Other types are multiplied whole.
  */
 #include "models/arch.h"
 

@@ -1,7 +1,8 @@
 /*
- * kvram.h: the key/value cache of one session in memory: the plain kv_src.
+ * kvram.h: the key/value caches of some timelines in memory: the plain kv_src.
  *
- * Room for the whole context is reserved at open and costs memory only when positions are written.
+ * A timeline's room for the whole context is reserved when it is opened and costs memory only when
+ * positions are written.
  */
 #ifndef OFFLOAD_KVRAM_H
 #define OFFLOAD_KVRAM_H

@@ -46,6 +46,26 @@ enum {
 };
 
 /*
+ * Weights by columns: a matrix laid so that what one input is multiplied with lies together, for
+ * products that skip the inputs that are 0. n rows are padded with zeros to np = cols_padded(n).
+ *
+ *     F32, F16, BF16   k columns of np values
+ *     Q8_0, Q4_0       for each group of 32 inputs np scales (f16), then 32 columns of np codes: as
+ *                      many bytes as np blocks of the type
+ *
+ * Codes stand in blocks of 64: byte 16 a + 4 b + c of a block is row 16 b + 4 a + c (a, b, c < 4),
+ * so that interleaving the bytes of four columns gives vectors of consecutive rows, four inputs of
+ * a row side by side, at any width of vector. Q4_0: 64 bytes hold two blocks, the first of them in
+ * the low nibbles.
+ */
+enum { COLS_STEP = 128 }; /* rows: parts of a matrix begin at multiples of it */
+
+static inline size_t cols_padded(size_t n_row)
+{
+    return (n_row + COLS_STEP - 1) / COLS_STEP * COLS_STEP;
+}
+
+/*
  * Activations for quantised weights: one row of k items (k % 32 == 0), quantised in groups of 32 to
  * q = round_to_even(x * (127 / max|x|)), so |q| <= 127 and -128 never occurs. Padded with zeros to
  * chunks of 256 items, so that kernels have no tails. Stored as structure of arrays:

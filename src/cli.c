@@ -1,6 +1,7 @@
 /*
- * cli.c: the option parser. Everything is derived from rows: spellings, values and ranges,
- * environment names, the help page and the suggestion for a misspelt word.
+ * cli.c: the option parser: spellings, values and ranges, environment names, from rows. The help
+ * pages are in cli_help.c, suggestions for unknown words in cli_near.c, man page and completions in
+ * cli_man.c and cli_complete.c.
  *
  * The command line is read first, then the environment fills what it left, so that a broken
  * variable does no harm where the option is given. What it does not do: joined letters (-abc),
@@ -8,44 +9,20 @@
  */
 #include "cli.h"
 
+#include "cli_impl.h"
+
 #include <assert.h>
 #include <ctype.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_MAX 64           /* of one command, all tables together */
-#define SPELLING_BYTES_MAX 40 /* "--" and the longest name */
-#define WORD_BYTES_MAX 32     /* longer words get no suggestion */
-#define HELP_COLUMNS 80       /* width of a terminal that nobody made wider */
-#define HELP_INDENT 30        /* where the explanations start */
-
-/* Flags of llama.cpp that have no meaning here, and what to do instead. */
-static const struct {
-    const char *spellings, *sentence;
-} foreign[] = {
-    {"-ngl --gpu-layers --n-gpu-layers",
-     "has no meaning here: this version computes on the CPU; leave it out"},
-    {"-fa --flash-attn",
-     "is not needed: attention never builds the full score matrix; leave it out"},
-    {"--mlock", "is not needed: the model is mapped and used pages stay in memory; leave it out"},
-    {"--no-mmap --mmap",
-     "is not needed: the model is always mapped and never copied; leave it out"},
-    {"-ub --ubatch-size", "has no meaning here: there is one batch size, set it with -b"},
-    {"-tb --threads-batch",
-     "has no meaning here: prefill and decode use the same threads, set them with -t"},
-    {"-nkvo --no-kv-offload", "has no meaning here: the KV cache is in main memory; leave it out"},
-    {"-sm --split-mode -ts --tensor-split -mg --main-gpu",
-     "has no meaning here: this version computes on the CPU; leave it out"},
-    {"--no-warmup", "has no meaning here: only `bench` warms up, and always does; leave it out"},
-    {"--no-display-prompt", "is not needed: the prompt is never printed; leave it out"},
-    {"-no-cnv --no-conversation", "is not needed: `run` answers one prompt and ends; leave it out"},
-};
+#define ROWS_MAX 64 /* of one command, all tables together */
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-/* The i-th row over all tables of a command; NULL after the last. */
-static const struct cli_opt *row_at(const struct cli_cmd *cmd, size_t i)
+const struct cli_opt *cli_row(const struct cli_cmd *cmd, size_t i)
 {
     for (size_t g = 0; g < CLI_GROUPS_MAX && cmd->opts[g]; g++) {
         for (const struct cli_opt *o = cmd->opts[g]; o->name; o++)
@@ -54,8 +31,7 @@ static const struct cli_opt *row_at(const struct cli_cmd *cmd, size_t i)
     return NULL;
 }
 
-/* Is word[0..n) one of the words of a list? */
-static bool has_word(const char *list, char separator, const char *word, size_t n)
+bool cli_has_word(const char *list, char separator, const char *word, size_t n)
 {
     const char separators[] = {separator, '\0'};
     while (*list) {
@@ -67,8 +43,7 @@ static bool has_word(const char *list, char separator, const char *word, size_t 
     return false;
 }
 
-/* The i-th way to write an option: long name, letter, aliases. NULL after the last. */
-static const char *spelling(const struct cli_opt *o, size_t i, char buf[SPELLING_BYTES_MAX])
+const char *cli_spelling(const struct cli_opt *o, size_t i, char buf[SPELLING_BYTES_MAX])
 {
     if (i == 0) {
         snprintf(buf, SPELLING_BYTES_MAX, "--%s", o->name);
@@ -95,106 +70,18 @@ static const struct cli_opt *find_row(const struct cli_cmd *cmd, const char *sai
 {
     char buf[SPELLING_BYTES_MAX];
     const struct cli_opt *o;
-    for (*i_row = 0; (o = row_at(cmd, *i_row)) != NULL; ++*i_row) {
+    for (*i_row = 0; (o = cli_row(cmd, *i_row)) != NULL; ++*i_row) {
         const char *s;
-        for (size_t i = 0; (s = spelling(o, i, buf)) != NULL; i++)
+        for (size_t i = 0; (s = cli_spelling(o, i, buf)) != NULL; i++)
             if (strlen(s) == n && memcmp(s, said, n) == 0) return o;
     }
     return NULL;
 }
 
-/* "n-predict" -> "MOXIE_N_PREDICT" */
-static void env_name(const struct cli_opt *o, char buf[SPELLING_BYTES_MAX])
+void cli_env_name(const struct cli_opt *o, char buf[SPELLING_BYTES_MAX])
 {
     snprintf(buf, SPELLING_BYTES_MAX, "MOXIE_%s", o->name);
     for (char *p = buf; *p; p++) *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
-}
-
-/* ---- did you mean ---------------------------------------------------------------------------- */
-
-static size_t min_of(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Edits between two words: insert, remove, replace, swap neighbours (optimal string alignment).
- * Words too long to be one of ours are far from everything. */
-static size_t distance(const char *a, const char *b)
-{
-    const size_t na = strlen(a), nb = strlen(b);
-    if (na > WORD_BYTES_MAX || nb > WORD_BYTES_MAX) return SIZE_MAX;
-    size_t row[3][WORD_BYTES_MAX + 1]; /* of prefixes of a: i - 2, i - 1, i, by turns */
-    for (size_t j = 0; j <= nb; j++) row[0][j] = j;
-    for (size_t i = 1; i <= na; i++) {
-        size_t *const now = row[i % 3], *const up = row[(i + 2) % 3],
-                      *const upper = row[(i + 1) % 3];
-        now[0] = i;
-        for (size_t j = 1; j <= nb; j++) {
-            const bool same = a[i - 1] == b[j - 1];
-            now[j] = min_of(min_of(up[j], now[j - 1]) + 1, up[j - 1] + !same);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                now[j] = min_of(now[j], upper[j - 2] + 1);
-        }
-    }
-    return row[na % 3][nb];
-}
-
-/* How many edits a word may be away and still be meant. One letter is no hint at anything. */
-static size_t near_enough(const char *word)
-{
-    const size_t n = strlen(word);
-    return n < 2 ? 0 : 1 + n / 3;
-}
-
-const char *cli_nearest(const char *word, const char *const *names)
-{
-    assert(word);
-    assert(names);
-    const char *best = NULL;
-    size_t d_best = near_enough(word) + 1;
-    for (; *names; names++) {
-        const size_t d = distance(word, *names);
-        if (d >= d_best) continue;
-        d_best = d;
-        best = *names;
-    }
-    return best;
-}
-
-/* The nearest long spelling of any row to said, which has its dashes. */
-static const char *nearest_option(const struct cli_cmd *cmd, const char *said,
-                                  char best[SPELLING_BYTES_MAX])
-{
-    const char *const word = said + strspn(said, "-");
-    size_t d_best = near_enough(word) + 1;
-    best[0] = '\0';
-    const struct cli_opt *o;
-    for (size_t i_row = 0; (o = row_at(cmd, i_row)) != NULL; i_row++) {
-        char buf[SPELLING_BYTES_MAX];
-        const char *s;
-        for (size_t i = 0; (s = spelling(o, i, buf)) != NULL; i++) {
-            const char *const bare = s + strspn(s, "-");
-            const size_t d = strlen(bare) < 2 ? SIZE_MAX : distance(word, bare);
-            if (d >= d_best) continue;
-            d_best = d;
-            memcpy(best, buf, SPELLING_BYTES_MAX);
-        }
-    }
-    return best[0] ? best : NULL;
-}
-
-static enum err unknown_option(const struct cli_cmd *cmd, const char *said, size_t n)
-{
-    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
-        if (has_word(foreign[i].spellings, ' ', said, n))
-            return err_set(ERR_USAGE, "option %.*s %s", (int)n, said, foreign[i].sentence);
-    char word[WORD_BYTES_MAX + 3] = "", best[SPELLING_BYTES_MAX];
-    if (n < sizeof word) memcpy(word, said, n);
-    if (nearest_option(cmd, word, best))
-        return err_set(ERR_USAGE, "unknown option %.*s; did you mean %s? `moxie help %s` lists all",
-                       (int)n, said, best, cmd->name);
-    return err_set(ERR_USAGE, "unknown option %.*s; `moxie help %s` lists those there are", (int)n,
-                   said, cmd->name);
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -233,7 +120,7 @@ static enum err set_int(const struct cli_opt *o, const char *said, const char *t
     const double v = negative ? -(double)n : (double)n;
     if (!is_number || v < lo || v > hi) {
         char top[24];
-        snprintf(top, sizeof top, o->type == CLI_U64 && !has_range(o) ? "2^64-1" : "%.0f", hi);
+        snprintf(top, sizeof top, hi < 0x1p64 ? "%.0f" : "2^64-1", hi);
         return err_set(ERR_USAGE,
                        "%s: '%s' is not accepted; expected a whole number from %.0f to %s", said,
                        text, lo, top);
@@ -243,7 +130,7 @@ static enum err set_int(const struct cli_opt *o, const char *said, const char *t
     else if (o->type == CLI_U32)
         *(uint32_t *)field = (uint32_t)n;
     else
-        *(uint64_t *)field = n;
+        *(uint64_t *)field = negative ? 0 - n : n;
     return OK;
 }
 
@@ -289,7 +176,7 @@ static enum err set_size(const char *said, const char *text, void *field)
 
 static enum err set_enum(const struct cli_opt *o, const char *said, const char *text, void *field)
 {
-    if (!*text || !has_word(o->words, '|', text, strlen(text)))
+    if (!*text || !cli_has_word(o->words, '|', text, strlen(text)))
         return err_set(ERR_USAGE, "%s: '%s' is not accepted; expected one of %s", said, text,
                        o->words);
     *(const char **)field = text;
@@ -299,10 +186,19 @@ static enum err set_enum(const struct cli_opt *o, const char *said, const char *
 /* Flags get words only from the environment. */
 static enum err set_flag(const char *said, const char *text, void *field)
 {
-    const bool on = has_word("1|true|on|yes", '|', text, strlen(text));
-    if (!on && !has_word("0|false|off|no", '|', text, strlen(text)))
+    const bool on = cli_has_word("1|true|on|yes", '|', text, strlen(text));
+    if (!on && !cli_has_word("0|false|off|no", '|', text, strlen(text)))
         return err_set(ERR_USAGE, "%s: '%s' is not accepted; expected 1 or 0", said, text);
     *(bool *)field = on;
+    return OK;
+}
+
+static enum err add_item(const char *said, const char *text, struct cli_list *list)
+{
+    if (list->n == CLI_LIST_MAX)
+        return err_set(ERR_USAGE, "%s: '%s' is one too many; expected at most %d of them", said,
+                       text, CLI_LIST_MAX);
+    list->s[list->n++] = text;
     return OK;
 }
 
@@ -326,11 +222,80 @@ static enum err set_value(const struct cli_opt *o, const char *said, const char 
         return set_size(said, text, field);
     case CLI_ENUM:
         return set_enum(o, said, text, field);
+    case CLI_LIST:
+        return add_item(said, text, field);
     case CLI_STR:
         break;
     }
     *(const char **)field = text;
     return OK;
+}
+
+const struct cli_opt *cli_find(const struct cli_opt *rows, const char *name)
+{
+    assert(rows);
+    assert(name);
+    for (; rows->name; rows++)
+        if (strcmp(rows->name, name) == 0) return rows;
+    return NULL;
+}
+
+enum err cli_set(const struct cli_opt *row, const char *said, const char *text, void *opts)
+{
+    assert(opts);
+    if (row->type == CLI_LIST && !*text) {
+        ((struct cli_list *)(void *)((char *)opts + row->offset))->n = 0;
+        return OK;
+    }
+    return set_value(row, said, text, CLI_FROM_ARG, opts);
+}
+
+/* The items of a list, each in quotes. */
+static size_t list_value(const struct cli_list *list, char *buf, size_t n_bytes)
+{
+    size_t n = 0;
+    if (n_bytes > 0) buf[0] = '\0';
+    for (size_t i = 0; i < list->n; i++) {
+        const size_t n_left = n < n_bytes ? n_bytes - n : 0;
+        n +=
+            (size_t)snprintf(n_left ? buf + n : NULL, n_left, "%s\"%s\"", i ? " " : "", list->s[i]);
+    }
+    return n;
+}
+
+size_t cli_value(const struct cli_opt *row, const void *opts, char *buf, size_t n_bytes)
+{
+    assert(buf || n_bytes == 0);
+    const void *const field = (const char *)opts + row->offset;
+    int n = 0;
+    switch (row->type) {
+    case CLI_FLAG:
+        n = snprintf(buf, n_bytes, "%s", *(const bool *)field ? "on" : "off");
+        break;
+    case CLI_U32:
+        n = snprintf(buf, n_bytes, "%" PRIu32, *(const uint32_t *)field);
+        break;
+    case CLI_I32:
+        n = snprintf(buf, n_bytes, "%" PRId32, *(const int32_t *)field);
+        break;
+    case CLI_U64:
+    case CLI_SIZE:
+        n = snprintf(buf, n_bytes, "%" PRIu64, *(const uint64_t *)field);
+        break;
+    case CLI_F32:
+        n = snprintf(buf, n_bytes, "%g", (double)*(const float *)field);
+        break;
+    case CLI_LIST:
+        return list_value(field, buf, n_bytes);
+    case CLI_STR:
+    case CLI_ENUM: {
+        const char *const s = *(const char *const *)field;
+        n = snprintf(buf, n_bytes, "%s", s ? s : "");
+        break;
+    }
+    }
+    assert(n >= 0);
+    return (size_t)n;
 }
 
 /* ---- parsing --------------------------------------------------------------------------------- */
@@ -349,7 +314,7 @@ static enum err take_option(struct parse *p, int argc, char *const *argv, int *i
     const size_t n = arg[1] == '-' ? strcspn(arg, "=") : strlen(arg);
     size_t i_row;
     const struct cli_opt *const o = find_row(p->cmd, arg, n, &i_row);
-    if (!o) return unknown_option(p->cmd, arg, n);
+    if (!o) return cli_unknown_option(p->cmd, arg, n);
     p->seen[i_row] = true;
     char said[SPELLING_BYTES_MAX + 8];
     snprintf(said, sizeof said, "option %.*s", (int)n, arg);
@@ -367,8 +332,9 @@ static enum err take_option(struct parse *p, int argc, char *const *argv, int *i
 static enum err take_positional(struct parse *p, const char *arg)
 {
     if (p->n_pos == p->cmd->pos_max)
-        return err_set(ERR_USAGE, "unexpected argument '%s'; usage: moxie %s [options] %s", arg,
-                       p->cmd->name, p->cmd->args);
+        return err_set(ERR_USAGE, "unexpected argument '%s'; usage: moxie %s%s%s%s", arg,
+                       p->cmd->name, p->cmd->opts[0] ? " [options]" : "", *p->cmd->args ? " " : "",
+                       p->cmd->args);
     const char **const pos = (const char **)(void *)((char *)p->opts + p->cmd->pos_offset);
     pos[p->n_pos++] = arg;
     return OK;
@@ -398,9 +364,9 @@ static enum err take_args(struct parse *p, int argc, char *const *argv, bool *he
 static enum err take_environment(struct parse *p)
 {
     const struct cli_opt *o;
-    for (size_t i = 0; (o = row_at(p->cmd, i)) != NULL; i++) {
+    for (size_t i = 0; (o = cli_row(p->cmd, i)) != NULL; i++) {
         char name[SPELLING_BYTES_MAX], said[SPELLING_BYTES_MAX + 24];
-        env_name(o, name);
+        cli_env_name(o, name);
         const char *const text = p->seen[i] ? NULL : getenv(name);
         if (!text || !*text) continue;
         snprintf(said, sizeof said, "environment variable %s", name);
@@ -419,7 +385,7 @@ enum err cli_parse(const struct cli_cmd *cmd, int argc, char *const *argv, void 
     memset(opts, 0, cmd->opts_bytes);
     struct parse p = {.cmd = cmd, .opts = opts};
     const struct cli_opt *o;
-    for (size_t i = 0; (o = row_at(cmd, i)) != NULL; i++) {
+    for (size_t i = 0; (o = cli_row(cmd, i)) != NULL; i++) {
         assert(i < ROWS_MAX);
         const enum err err = o->def ? set_value(o, o->name, o->def, CLI_FROM_DEFAULT, opts) : OK;
         assert(err == OK); /* a default out of its own range is our mistake */
@@ -427,83 +393,4 @@ enum err cli_parse(const struct cli_cmd *cmd, int argc, char *const *argv, void 
     }
     const enum err err = take_args(&p, argc, argv, help);
     return err || *help ? err : take_environment(&p);
-}
-
-/* ---- help ------------------------------------------------------------------------------------ */
-
-void cli_wrap(FILE *out, const char *text, size_t column, size_t indent)
-{
-    bool at_start = true;
-    for (const char *p = text; *p; p += strspn(p, " ")) {
-        const size_t n = strcspn(p, " ");
-        if (!at_start && column + 1 + n >= HELP_COLUMNS) {
-            fprintf(out, "\n%*s", (int)indent, "");
-            column = indent;
-            at_start = true;
-        }
-        fprintf(out, "%s%.*s", at_start ? "" : " ", (int)n, p);
-        column += n + !at_start;
-        at_start = false;
-        p += n;
-    }
-    fputc('\n', out);
-}
-
-/* "  -n, --n-predict N": the short spellings, the long name, the placeholder. */
-static size_t help_left(const struct cli_opt *o, char *buf, size_t n_bytes)
-{
-    char s[SPELLING_BYTES_MAX];
-    size_t n = (size_t)snprintf(buf, n_bytes, "  ");
-    bool has_short = false;
-    for (size_t i = 1; spelling(o, i, s); i++) {
-        if (s[1] == '-') continue;
-        n += (size_t)snprintf(buf + n, n_bytes - n, "%s, ", s);
-        has_short = true;
-    }
-    if (!has_short) n += (size_t)snprintf(buf + n, n_bytes - n, "    ");
-    n += (size_t)snprintf(buf + n, n_bytes - n, "--%s%s%s", o->name, o->arg ? " " : "",
-                          o->arg ? o->arg : "");
-    assert(n < n_bytes);
-    return n;
-}
-
-static void help_row(const struct cli_opt *o, FILE *out)
-{
-    char left[HELP_COLUMNS], text[512];
-    size_t column = help_left(o, left, sizeof left);
-    fputs(left, out);
-    if (column + 2 > HELP_INDENT) {
-        fputc('\n', out);
-        column = 0;
-    }
-    fprintf(out, "%*s", (int)(HELP_INDENT - column), "");
-    size_t n = (size_t)snprintf(text, sizeof text, "%s", o->help);
-    for (const char *w = o->words; w && *w;) { /* ": f16, f32" */
-        const size_t len = strcspn(w, "|");
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s%.*s", w == o->words ? ": " : ", ",
-                              (int)len, w);
-        w += len + (w[len] == '|');
-    }
-    if (o->def) n += (size_t)snprintf(text + n, sizeof text - n, " (default %s)", o->def);
-    assert(n < sizeof text);
-    cli_wrap(out, text, HELP_INDENT, HELP_INDENT);
-}
-
-void cli_help(const struct cli_cmd *cmd, FILE *out)
-{
-    assert(cmd);
-    assert(out);
-    fprintf(out, "usage: moxie %s [options] %s\n\n", cmd->name, cmd->args);
-    cli_wrap(out, cmd->text ? cmd->text : cmd->brief, 0, 0);
-    fputs("\noptions:\n", out);
-    const struct cli_opt *o;
-    for (size_t i = 0; (o = row_at(cmd, i)) != NULL; i++) help_row(o, out);
-    fputs("  -h, --help                  this page\n\n", out);
-    char name[SPELLING_BYTES_MAX], text[192];
-    o = row_at(cmd, 0);
-    assert(o);
-    env_name(o, name);
-    snprintf(text, sizeof text, "Every option can also come from the environment: %s for --%s.",
-             name, o->name);
-    cli_wrap(out, text, 0, 0);
 }

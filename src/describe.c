@@ -10,40 +10,16 @@
 #include "base/ui.h"
 #include "engine.h"
 #include "engine_impl.h"
+#include "text/utf8.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #define ITEMS_MAX 16      /* CLI.md */
 #define TEXT_BYTES_MAX 80 /* of a name or a string in the text form: a line stays readable */
-
-static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
-
-/* A JSON string of any bytes; NULL when memory is short. */
-static json_t *json_bytes(const char *s, size_t n)
-{
-    char *buf = mem_alloc(MEM_MISC, n * 3 + 1); /* every bad byte becomes three */
-    if (!buf) return NULL;
-    size_t n_out = 0;
-    for (size_t i = 0; i < n;) {
-        utf8proc_int32_t point;
-        const utf8proc_ssize_t left = n - i > 4 ? 4 : (utf8proc_ssize_t)(n - i);
-        const utf8proc_ssize_t len =
-            utf8proc_iterate((const utf8proc_uint8_t *)s + i, left, &point);
-        const char *const from = len > 0 ? s + i : replacement;
-        const size_t n_from = len > 0 ? (size_t)len : 3;
-        memcpy(buf + n_out, from, n_from);
-        n_out += n_from;
-        i += len > 0 ? (size_t)len : 1;
-    }
-    json_t *j = json_stringn(buf, n_out);
-    mem_free(buf);
-    return j;
-}
 
 /* Item i as text; floats so that they read back exactly. */
 static void number_text(const struct gguf_kv *kv, uint64_t i, char *buf, size_t n)
@@ -82,7 +58,7 @@ static json_t *json_items(const struct gguf_kv *kv, uint64_t n)
         json_t *item;
         if (kv->elem == GGUF_STR) {
             const struct gguf_str s = gguf_arr_str_next(kv, &pos);
-            item = json_bytes(s.s, s.n);
+            item = utf8_json(s.s, s.n);
         } else {
             item = json_number(kv, i);
         }
@@ -96,7 +72,7 @@ static json_t *json_items(const struct gguf_kv *kv, uint64_t n)
 
 static json_t *json_value(const struct gguf_kv *kv)
 {
-    if (kv->type == GGUF_STR) return json_bytes((const char *)kv->data, kv->n_bytes);
+    if (kv->type == GGUF_STR) return utf8_json((const char *)kv->data, kv->n_bytes);
     if (kv->type != GGUF_ARR) return json_number(kv, 0);
     if (kv->n <= ITEMS_MAX) return json_items(kv, kv->n);
     return json_pack("{s:s, s:I, s:o}", "type", gguf_type_name(kv->elem), "n", (json_int_t)kv->n,
@@ -109,7 +85,7 @@ static json_t *json_tensor(const struct gguf *g, uint64_t i)
     json_t *shape = json_array();
     for (uint32_t d = 0; d < t->n_dims; d++)
         json_array_append_new(shape, json_integer((json_int_t)t->ne[d]));
-    return json_pack("{s:o, s:s, s:o, s:I, s:I}", "name", json_bytes(t->name, strlen(t->name)),
+    return json_pack("{s:o, s:s, s:o, s:I, s:I}", "name", utf8_json(t->name, strlen(t->name)),
                      "type", dtype_info(t->type)->name, "shape", shape, "offset",
                      (json_int_t)gguf_tensor_offset(g, i), "bytes", (json_int_t)tensor_bytes(t));
 }
@@ -121,7 +97,7 @@ static json_t *json_file(const struct engine *e)
     int bad = !meta || !tensors;
     for (uint64_t i = 0; i < gguf_n_kv(g); i++) {
         const struct gguf_kv *kv = gguf_kv_at(g, i);
-        json_t *key = json_bytes(kv->key.s, kv->key.n);
+        json_t *key = utf8_json(kv->key.s, kv->key.n);
         bad |= !key || json_object_set_new_nocheck(meta, json_string_value(key), json_value(kv));
         json_decref(key);
     }
@@ -129,7 +105,7 @@ static json_t *json_file(const struct engine *e)
         bad |= json_array_append_new(tensors, json_tensor(g, i));
     json_t *root = json_pack(
         "{s:s, s:i, s:o, s:o, s:o}", "format", "GGUF", "version", (int)gguf_version(g), "arch",
-        json_bytes(e->info.arch, strlen(e->info.arch)), "metadata", meta, "tensors", tensors);
+        utf8_json(e->info.arch, strlen(e->info.arch)), "metadata", meta, "tensors", tensors);
     if (!bad) return root;
     json_decref(root);
     return NULL;

@@ -47,7 +47,9 @@ static enum err open_file(struct engine *e, const struct engine_opts *o)
     e->info.name = e->name;
     e->info.arch = e->arch;
     e->info.has_template = gguf_find(e->file, "tokenizer.chat_template") != NULL;
-    return err;
+    if (err || !o->chat_template) return err;
+    e->chat_template = mem_strdup(MEM_MODEL, o->chat_template);
+    return e->chat_template ? OK : ERR_MEMORY;
 }
 
 /* A model without a tokenizer can still be run by ids; one whose tokenizer is broken is refused. */
@@ -63,7 +65,10 @@ static enum err open_tok(struct engine *e, const struct engine_opts *o)
             "%s: key 'tokenizer.ggml.model' is absent or 'none': the file has no vocabulary to "
             "tokenize with; use the model's own GGUF file",
             e->info.path);
-    return none ? OK : tok_open(&e->tok, e->file, o->pre);
+    if (none) return OK;
+    const enum err err_tok = tok_open(&e->tok, e->file, o->pre);
+    if (err_tok == OK) e->info.n_vocab = tok_n_vocab(e->tok); /* until open_model() knows better */
+    return err_tok;
 }
 
 static enum err open_compute(struct engine *e, const struct engine_opts *o)
@@ -82,15 +87,15 @@ static enum err open_compute(struct engine *e, const struct engine_opts *o)
     const enum err err = pool_open(&e->pool, e->info.n_thread);
     if (err) return err;
     return cpu_backend_open(
-        &e->backend,
-        &(struct cpu_opts){.pool = e->pool, .cpu_flags = flags, .act_f32 = o->act_f32});
+        &e->backend, &(struct cpu_opts){.pool = e->pool, .kern = &e->kern, .act_f32 = o->act_f32});
 }
 
 /* Bytes of weights that one decoded token reads: every matrix once, of the experts those in use,
  * of the embedding one row. */
-static uint64_t active_bytes(const struct graph *g)
+static void count_active_bytes(const struct graph *g, struct engine_info *info)
 {
     uint64_t n = 0;
+    uint64_t n_experts = 0;
     for (uint32_t i = 0; i < g->n_op; i++) {
         const struct gop *op = &g->op[i];
         if (op->kind == GOP_EMBED) n += op->w[0].row_bytes;
@@ -99,10 +104,12 @@ static uint64_t active_bytes(const struct graph *g)
         if (op->kind == GOP_MUL_HEADS) n += op->w[0].row_bytes * op->w[0].ne[1] * op->w[0].ne[2];
         if (op->kind != GOP_MOE) continue;
         const struct gmoe *m = &op->u.moe;
-        n += m->n_used * (m->gate.row_bytes * m->gate.ne[1] + m->up.row_bytes * m->up.ne[1] +
-                          m->down.row_bytes * m->down.ne[1]);
+        n_experts +=
+            m->n_used * (m->gate.row_bytes * m->gate.ne[1] + m->up.row_bytes * m->up.ne[1] +
+                         m->down.row_bytes * m->down.ne[1]);
     }
-    return n;
+    info->n_bytes_experts = n_experts;
+    info->n_bytes_active = n + n_experts;
 }
 
 static enum err open_model(struct engine *e)
@@ -119,7 +126,7 @@ static enum err open_model(struct engine *e)
     struct graph *g = NULL;
     err = model_build(e->model, hp->n_ctx_train, &g);
     if (err) return err;
-    e->info.n_bytes_active = active_bytes(g);
+    count_active_bytes(g, &e->info);
     for (uint32_t i = 0; i < hp->n_layer; i++) e->info.is_recurrent |= g->state_floats[i] > 0;
     err = resident_open(&e->experts, g);
     graph_free(g);
@@ -170,10 +177,13 @@ void engine_close(struct engine *e)
     pool_close(e->pool);
     resident_close(e->experts);
     model_close(e->model);
+    chat_close(e->chat);
     tok_close(e->tok);
     gguf_close(e->file);
     mem_free(e->name);
     mem_free(e->arch);
+    mem_free(e->chat_wrong);
+    mem_free(e->chat_template);
     mem_free(e);
 }
 
@@ -183,9 +193,23 @@ const struct engine_info *engine_info(const struct engine *e)
     return &e->info;
 }
 
+bool engine_broken(const struct engine *e)
+{
+    return gguf_broken(e->file);
+}
+
 void engine_free(void *list)
 {
     mem_free(list);
+}
+
+size_t engine_levels(struct engine_level levels[ENGINE_LEVELS_MAX])
+{
+    struct cpu_level l[ENGINE_LEVELS_MAX];
+    const size_t n = cpu_levels(l, ENGINE_LEVELS_MAX);
+    for (size_t i = 0; i < n; i++)
+        levels[i] = (struct engine_level){l[i].name, l[i].needs, l[i].lacks};
+    return n;
 }
 
 /* ---- text ------------------------------------------------------------------------------------ */
@@ -210,6 +234,47 @@ enum err engine_tokenize(const struct engine *e, const char *text, size_t n_byte
     return tok_encode(e->tok, text, n_bytes, flags, ids, n);
 }
 
+enum err engine_tokenize_origin(const struct engine *e, const struct origin_text *text,
+                                unsigned flags, uint32_t **ids, size_t *n)
+{
+    assert(e);
+    assert(text);
+    assert(ids);
+    assert(n);
+    if (!e->tok) return no_tokenizer(e);
+    return tok_encode_origin(e->tok, text, flags, ids, n);
+}
+
+enum err engine_chat(struct engine *e, const struct chat **c)
+{
+    assert(e);
+    assert(c);
+    if (!e->tok) return no_tokenizer(e);
+    *c = e->chat;
+    if (e->chat) return OK;
+    if (e->chat_wrong) return err_set(ERR_INPUT, "%s", e->chat_wrong);
+    const enum err err = chat_open(&e->chat, e->file, e->tok, e->chat_template);
+    *c = e->chat;
+    /* It stays wrong, and finding out takes time: the next request need not. */
+    if (err == ERR_INPUT) {
+        e->chat_wrong = mem_strdup(MEM_MODEL, err_msg());
+        if (!e->chat_wrong) return ERR_MEMORY;
+    }
+    return err;
+}
+
+enum err engine_prompt(struct engine *e, const json_t *conversation, unsigned chat_flags,
+                       uint32_t **ids, size_t *n)
+{
+    const struct chat *c = NULL;
+    struct origin_text text = {0};
+    enum err err = engine_chat(e, &c);
+    if (err == OK) err = chat_render(c, conversation, chat_flags, &text);
+    if (err == OK) err = engine_tokenize_origin(e, &text, ENGINE_TOK_BOS, ids, n);
+    origin_text_fini(&text);
+    return err;
+}
+
 enum err engine_detokenize(const struct engine *e, const uint32_t *ids, size_t n, char **text,
                            size_t *n_bytes)
 {
@@ -230,6 +295,11 @@ size_t engine_stream_put(const struct engine *e, struct tok_stream *st, uint32_t
 size_t engine_stream_end(struct tok_stream *st, char *buf, size_t n)
 {
     return tok_stream_end(st, buf, n);
+}
+
+bool engine_channels(const struct engine *e, struct channel *c)
+{
+    return e->tok && channel_init(c, e->tok);
 }
 
 bool engine_is_eog(const struct engine *e, uint32_t id)

@@ -26,8 +26,12 @@
 #define ENGINE_H
 
 #include "base/err.h"
+#include "text/channel.h"
+#include "text/chat.h"
+#include "text/origin.h"
 #include "text/stream.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -50,6 +54,7 @@ struct engine_opts {
     uint32_t n_thread;    /* 0: physical cores */
     const char *cpu_mask; /* NULL: all that the CPU has; else the highest level, as --cpu-mask */
     const char *pre;      /* NULL, or overrides tokenizer.ggml.pre */
+    const char *chat_template; /* NULL, or a file with a template instead of the model's; copied */
     bool act_f32; /* diagnostic: float32 activations for quantised weights, slow and exact */
 };
 
@@ -63,8 +68,9 @@ struct engine_info {       /* facts, valid until engine_close */
     uint32_t n_layer, n_embd, n_vocab, n_expert, n_expert_used;
     uint32_t n_ctx_train; /* the model's own context */
     uint64_t n_param;
-    uint64_t n_bytes;        /* of all tensors */
-    uint64_t n_bytes_active; /* weight bytes that one decoded token reads */
+    uint64_t n_bytes;         /* of all tensors */
+    uint64_t n_bytes_active;  /* weight bytes that one decoded token reads */
+    uint64_t n_bytes_experts; /* of those, in the experts it chose */
     bool is_demo;
     bool has_template; /* tokenizer.chat_template is there */
     bool is_recurrent; /* has state that cannot be trimmed: rolling back uses checkpoints */
@@ -73,7 +79,19 @@ struct engine_info {       /* facts, valid until engine_close */
 enum err engine_open(struct engine **e, const struct engine_opts *o);
 void engine_close(struct engine *e); /* NULL is fine; frees no session: close them first */
 const struct engine_info *engine_info(const struct engine *e);
+/* The model's file became shorter or unreadable while it was in use: nothing it computes is
+ * right. */
+bool engine_broken(const struct engine *e);
 void engine_free(void *list); /* lists that this header allocates */
+
+struct engine_level {  /* an instruction set that there are kernels for; static strings */
+    const char *name;  /* as in engine_opts.cpu_mask */
+    const char *needs; /* the processor's features, in words */
+    const char *lacks; /* why this machine cannot use it; NULL when it can */
+};
+/* Those of this processor's architecture, the lowest first. */
+#define ENGINE_LEVELS_MAX 8
+size_t engine_levels(struct engine_level levels[ENGINE_LEVELS_MAX]);
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -81,6 +99,17 @@ enum engine_tok_flags { ENGINE_TOK_BOS = 1, ENGINE_TOK_SPECIAL = 2 }; /* as text
 
 enum err engine_tokenize(const struct engine *e, const char *text, size_t n_bytes, unsigned flags,
                          uint32_t **ids, size_t *n);
+/* A text whose data can never become control tokens, the rest always can. ENGINE_TOK_SPECIAL has no
+ * meaning here. */
+enum err engine_tokenize_origin(const struct engine *e, const struct origin_text *text,
+                                unsigned flags, uint32_t **ids, size_t *n);
+/* The model's chat template around a conversation (text/chat.h), opened at the first use. One that
+ * cannot be opened fails each time with the same sentence. */
+enum err engine_chat(struct engine *e, const struct chat **c);
+/* Both at once: the ids of a conversation's prompt, with BOS where the vocabulary asks for it and
+ * the template has not written it. */
+enum err engine_prompt(struct engine *e, const json_t *conversation, unsigned chat_flags,
+                       uint32_t **ids, size_t *n);
 enum err engine_detokenize(const struct engine *e, const uint32_t *ids, size_t n, char **text,
                            size_t *n_bytes);
 /* Text as it is generated: ids in, whole UTF-8 characters out (bytes of an unfinished one wait
@@ -90,6 +119,9 @@ size_t engine_stream_put(const struct engine *e, struct tok_stream *st, uint32_t
                          size_t n);
 /* What is still held, as it is. */
 size_t engine_stream_end(struct tok_stream *st, char *buf, size_t n);
+
+/* What makes an answer's channels readable; false: the model writes none, *c is not to be used. */
+bool engine_channels(const struct engine *e, struct channel *c);
 
 bool engine_is_eog(const struct engine *e, uint32_t id);
 uint32_t engine_bos(const struct engine *e); /* UINT32_MAX: none */
@@ -107,6 +139,9 @@ struct session_opts {
     uint32_t n_ctx;   /* 0: the smaller of the model's and 4096; CTX_OF_MODEL: the model's own */
     uint32_t n_batch; /* tokens of one prefill piece; 0: BATCH_DEFAULT */
     enum kv_type type_k, type_v;
+    /* NULL, or a session whose context, batch, types and working memory this one shares: only such
+     * sessions can take a step together. */
+    struct session *beside;
 };
 #define CTX_OF_MODEL UINT32_MAX
 
@@ -120,13 +155,35 @@ uint32_t session_n_ctx(const struct session *s);
  * ERR_RUN: logits that are not finite (with the position), a model file that shrank; ERR_INTR:
  * interrupted; whole pieces stay. */
 enum err session_sync(struct session *s, const uint32_t *tokens, size_t n);
+/* The same for n different sessions that share their working memory. Where all that is new fits one
+ * piece, it goes through the weights together, with the same results. After an error each is at the
+ * position it reports. */
+struct session_want {
+    struct session *s;
+    const uint32_t *tokens;
+    size_t n;
+};
+enum err session_sync_many(const struct session_want *w, size_t n);
 /* Append one token and compute its logits. ERR_END: the context is full (nothing was appended). */
 enum err session_step(struct session *s, uint32_t token);
+/* The same for n sessions in one pass over the weights, with the same results; they are all
+ * different and share their working memory (session_opts.beside). ERR_END: one of them is full,
+ * none has moved. Other errors as session_sync; then
+ * each is at the position it reports, and session_sync() goes on from there. */
+enum err session_step_many(struct session *const *s, const uint32_t *token, size_t n);
+/* How many of these tokens session_sync() would not run again. */
+size_t session_reusable(const struct session *s, const uint32_t *tokens, size_t n);
+/* `to` becomes a copy of the first n tokens of `from`, or of a few less where a recurrent model has
+ * no checkpoint there; both share their working memory. No logits. */
+enum err session_fork(struct session *to, const struct session *from, size_t n);
 /* Forget everything after the first n tokens; n <= session_pos(). A hybrid model goes back to a
  * checkpoint and runs what lies between again. */
 enum err session_roll_back(struct session *s, size_t n);
 
-size_t session_pos(const struct session *s); /* tokens in effect */
+uint32_t session_n_batch(const struct session *s); /* tokens of one piece */
+size_t session_pos(const struct session *s);       /* tokens in effect */
+/* Could these tokens be run? ERR_USAGE, ERR_INPUT as session_sync(). */
+enum err session_check(const struct session *s, const uint32_t *tokens, size_t n);
 /* Logits after the last token: n_vocab floats, finite; valid until the next call. NULL when there
  * are none: the session is empty, was rolled back, or has failed since. */
 const float *session_logits(const struct session *s);
@@ -145,6 +202,7 @@ struct session_stats {
     uint64_t prefill_ns, decode_ns;
     uint64_t n_reused; /* tokens of session_sync that were already there */
     uint64_t kv_bytes, state_bytes, arena_bytes;
+    uint64_t full_bytes; /* of caches and states when the context is full */
 };
 struct session_stats session_stats(const struct session *s);
 

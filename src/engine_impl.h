@@ -16,6 +16,9 @@
 struct engine {
     struct gguf *file;
     struct tok *tok;     /* NULL in ENGINE_FILE mode, and when the file has no tokenizer */
+    struct chat *chat;   /* NULL until it is asked for */
+    char *chat_wrong;    /* why the template cannot be used, once that is known, or NULL */
+    char *chat_template; /* engine_opts.chat_template, or NULL */
     struct model *model; /* the rest only in ENGINE_RUN mode */
     struct pool *pool;
     struct kern kern;

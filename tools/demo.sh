@@ -3,4 +3,4 @@
 set -e
 cd "$(dirname "$0")/.."
 sh tools/deps.sh build
-exec make demo
+exec make -j"$(nproc)" demo

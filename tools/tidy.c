@@ -43,10 +43,11 @@ struct room {
 #define QUANT "quant/block.h", "quant/plane.h"
 #define BELOW_GRAPH BASE, "src/tensor/", QUANT, "src/kern/", "src/gguf/"
 #define ISA "src/base/limits.h", "src/kern/kern.h", "src/kern/kern_impl.h", "src/kern/simd/", QUANT
-#define FRONT BASE, "src/engine.h", "src/cli.h", "src/version.h"
+#define FRONT BASE, "src/engine.h", "src/gen.h", "src/crew.h", "src/cli.h", "src/version.h"
 #define ENGINE                                                                                     \
     BELOW_GRAPH, "src/graph/", "src/backend/", "src/text/", "models/", "quant/", "offload/",       \
-        "net/", "src/engine", "src/session", "src/decode", "src/describe", "src/version.h"
+        "net/", "src/engine", "src/session", "src/stage.h", "src/gen.h", "src/crew.h",             \
+        "src/describe", "src/version.h"
 
 static const struct room rooms[] = {
     {"src/base/", {NULL}},
@@ -61,7 +62,8 @@ static const struct room rooms[] = {
     {"quant/block.h", {BASE}},
     {"quant/plane.h", {BASE}},
     {"quant/", {BASE, "src/tensor/", "src/gguf/"}},
-    {"src/text/", {BASE, "src/gguf/"}},
+    {"src/jinja/", {BASE, "src/text/origin.h", "src/text/utf8.h"}},
+    {"src/text/", {BASE, "src/gguf/", "src/jinja/jinja.h"}},
     {"src/graph/exec.", {BELOW_GRAPH, "src/graph/", "src/backend/backend.h"}},
     {"src/graph/", {BELOW_GRAPH}},
     {"src/backend/", {BELOW_GRAPH, "src/graph/"}},
@@ -71,11 +73,15 @@ static const struct room rooms[] = {
     {"models/", {BASE, "src/graph/graph.h"}},
     {"src/engine", {ENGINE}},
     {"src/session", {ENGINE}},
-    {"src/decode", {ENGINE}},
+    {"src/stage.", {ENGINE}},
+    {"src/gen.", {BASE, "src/engine.h", "src/text/"}},
+    {"src/crew.", {BASE, "src/engine.h", "src/gen.h"}},
     {"src/describe", {ENGINE}},
-    {"src/version.h", {NULL}},
-    {"src/cli.", {BASE, "src/version.h"}},
-    {"src/cmd/", {FRONT, "src/text/chat.h", "src/text/sample.h"}},
+    {"src/version.", {"src/kern/cpu.h", BASE}},
+    {"src/cli", {BASE, "src/version.h"}},
+    {"src/cmd/",
+     {FRONT, "src/text/chat.h", "src/text/origin.h", "src/text/sample.h", "src/text/stop.h",
+      "src/text/utf8.h"}},
     {"src/main.c", {FRONT, "src/cmd/"}},
     {"tests/", {"src/", "models/", "quant/", "offload/", "net/"}},
     {"tools/", {NULL}},

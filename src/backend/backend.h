@@ -25,7 +25,7 @@ struct op_io {                      /* the operands of one operation in one step
     float *dst[GOP_OUT_MAX];
     size_t dst_stride[GOP_OUT_MAX];
     const uint32_t *token;  /* (n_row) */
-    const uint32_t *pos;    /* (n_row) positions, rising by one from row to row */
+    const uint32_t *pos;    /* (n_row) positions; GOP_ATTN: rising by one from row to row */
     const float *cos, *sin; /* GOP_ROPE: (n_row, n_rot / 2), magnitude included */
     uint32_t n_rot;         /* GOP_ROPE: of the table the operation names */
     float *state;           /* GOP_CONV, GOP_GDN, GOP_SSM: the layer's state, updated in place */
@@ -75,12 +75,13 @@ struct backend {
     void (*close)(void *self);
 };
 
+struct kern;
 struct pool;
 
 struct cpu_opts {
-    struct pool *pool;  /* borrowed */
-    unsigned cpu_flags; /* kern/cpu.h */
-    bool act_f32;       /* float32 activations: quantised weights are expanded, exact and slow */
+    struct pool *pool;       /* borrowed */
+    const struct kern *kern; /* copied */
+    bool act_f32; /* float32 activations: quantised weights are expanded, exact and slow */
 };
 /* Fills *b; b->close frees it. */
 enum err cpu_backend_open(struct backend *b, const struct cpu_opts *o);

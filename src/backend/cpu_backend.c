@@ -137,6 +137,7 @@ static enum err reserve(void *self, const struct graph *g, uint32_t n_row_max)
         if (ops[op->kind].need) ops[op->kind].need(c, op, n_row_max, need);
     }
     c->held.src = NULL;
+    cpu_cols_reserve(c, g);
     for (int i = 0; i < BUF_COUNT; i++) {
         struct cpu_buf *b = &c->buf[i];
         if (need[i] <= b->n_bytes) continue;
@@ -155,6 +156,7 @@ static void cpu_close(void *self)
     struct cpu *c = self;
     if (!c) return;
     for (int i = 0; i < BUF_COUNT; i++) mem_free(c->buf[i].p);
+    cpu_cols_close(c);
     mem_free(c);
 }
 
@@ -162,13 +164,14 @@ enum err cpu_backend_open(struct backend *b, const struct cpu_opts *o)
 {
     assert(b);
     assert(o->pool);
+    assert(o->kern);
     *b = (struct backend){0};
     struct cpu *c = mem_alloc(MEM_MISC, sizeof *c);
     if (!c) return ERR_MEMORY;
     c->pool = o->pool;
     c->n_thread = pool_n_thread(o->pool);
     c->act_f32 = o->act_f32;
-    kern_init(&c->kern, o->cpu_flags);
+    c->kern = *o->kern;
     *b = (struct backend){
         .self = c,
         .name = "cpu",

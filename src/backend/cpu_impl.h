@@ -54,6 +54,12 @@ struct cpu_held {
     uint32_t n_row, n_part;
 };
 
+struct cpu_cols {     /* a matrix by columns (cpu_cols.c) */
+    const void *rows; /* the weights, as the file has them: its name */
+    uint8_t *p;       /* NULL: they are not finite, go by rows */
+    bool is_filled;
+};
+
 struct cpu {
     struct pool *pool; /* borrowed */
     uint32_t n_thread;
@@ -61,6 +67,8 @@ struct cpu {
     struct kern kern;
     struct cpu_held held;
     struct cpu_buf buf[BUF_COUNT];
+    struct cpu_cols *cols; /* (n_cols) */
+    uint32_t n_cols;
 };
 
 /* ---- splitting (cpu_backend.c) --------------------------------------------------------------- */
@@ -126,6 +134,16 @@ void cpu_act_follow(struct cpu *c, const struct gop *op, const struct op_io *io,
 /* Working memory that products of w with k inputs, and their quantised activations, need. */
 void cpu_need_product(const struct cpu *c, const struct tensor *w, size_t k, uint32_t n_row,
                       uint32_t n_part, size_t need[BUF_COUNT]);
+
+/* ---- the same by columns, where inputs are mostly 0 (cpu_cols.c) ----------------------------- */
+
+/* Tokens of a step that goes by columns: with more, few columns would be skipped by all of them. */
+#define CPU_COLS_TOKENS_MAX 2
+
+void cpu_cols_reserve(struct cpu *c, const struct graph *g);
+/* GOP_MUL by columns; false: it is not such a product, go by rows. */
+bool cpu_mul_cols(struct cpu *c, const struct gop *op, const struct op_io *io);
+void cpu_cols_close(struct cpu *c);
 
 /* ---- operations ------------------------------------------------------------------------------ */
 

@@ -248,6 +248,7 @@ void cpu_op_mul(struct cpu *c, const struct gop *op, const struct op_io *io)
     struct cpu_job *job = (struct cpu_job *)c->buf[BUF_JOB].p;
     assert(op->n_out >= 1);
     assert(op->n_out <= GOP_OUT_MAX);
+    if (c->n_cols > 0 && cpu_mul_cols(c, op, io)) return;
     for (uint32_t i = 0; i < op->n_out; i++) {
         const struct tensor *w = &op->w[i];
         const enum kern_x form = cpu_form(c, w->type);

@@ -11,6 +11,7 @@
  */
 #include "base/mem.h"
 
+#include "base/asan.h"
 #include "base/err.h"
 
 #include <assert.h>
@@ -22,11 +23,7 @@
 /* glibc's own threshold for mmap starts at 128 KiB; twice that keeps short-lived buffers on the
  * heap. Under ASan only blocks that its heap could refuse by aborting are mapped: on the heap it
  * sees an overrun. */
-#if defined(__SANITIZE_ADDRESS__)
-#define MAP_BYTES_MIN ((size_t)1 << 30)
-#else
-#define MAP_BYTES_MIN ((size_t)256 << 10)
-#endif
+#define MAP_BYTES_MIN (BASE_ASAN ? (size_t)1 << 30 : (size_t)256 << 10)
 
 #define HEAD_ALIVE 0x6d6f7869u /* "moxi": a block in use */
 
@@ -157,6 +154,11 @@ void *mem_alloc_array(enum mem_tag tag, size_t n, size_t size_each)
             "out of memory: %zu times %zu bytes for %s are more than an address can hold", n,
             size_each, tag_names[tag]);
     return NULL;
+}
+
+enum err mem_short(const char *what)
+{
+    return err_set(ERR_MEMORY, "out of memory: there is none left for %s", what);
 }
 
 size_t mem_used(enum mem_tag tag)

@@ -9,6 +9,8 @@
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
+#include "base/err.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +39,9 @@ bool mem_mul(size_t a, size_t b, size_t *out);
 bool mem_add(size_t a, size_t b, size_t *out);
 /* n * size_each with the overflow check, then mem_alloc. */
 void *mem_alloc_array(enum mem_tag tag, size_t n, size_t size_each);
+
+/* ERR_MEMORY, where the heap of a library gave out: "a conversation". */
+enum err mem_short(const char *what);
 
 size_t mem_used(enum mem_tag tag); /* bytes asked for and not yet freed */
 size_t mem_used_total(void);

@@ -5,7 +5,7 @@
  * Each chunk is summed into sixteen independent accumulators, which any compiler turns into its
  * widest baseline vectors; on one core such a loop waits for memory, not for the adder. Pages are
  * written once before the first pass: untouched ones all map to one page of zeros, which sits in
- * the cache.
+ * the cache. Where memory is short the buffer takes a quarter of what is left, and no more.
  */
 #include "base/membw.h"
 
@@ -32,9 +32,13 @@ static size_t buffer_bytes(void)
 #ifdef _SC_LEVEL3_CACHE_SIZE
     cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
 #endif
-    const size_t n = cache > 0 ? (size_t)cache * CACHES : 0;
-    if (n < BUFFER_BYTES_MIN) return BUFFER_BYTES_MIN;
-    return n < BUFFER_BYTES_MAX ? n / CHUNK_BYTES * CHUNK_BYTES : BUFFER_BYTES_MAX;
+    const uint64_t n_free = os_memory().free_bytes;
+    size_t n = cache > 0 ? (size_t)cache * CACHES : 0;
+    if (n < BUFFER_BYTES_MIN) n = BUFFER_BYTES_MIN;
+    if (n > BUFFER_BYTES_MAX) n = BUFFER_BYTES_MAX;
+    if (n_free > 0 && n > n_free / 4) n = (size_t)(n_free / 4);
+    if (n < CHUNK_BYTES * 4) n = CHUNK_BYTES * 4;
+    return n / CHUNK_BYTES * CHUNK_BYTES;
 }
 
 struct probe {
@@ -65,7 +69,6 @@ static void sum_chunk(void *ctx, uint32_t i_task, uint32_t i_thread)
 /* Nanoseconds of the fastest pass. */
 static uint64_t best_pass(struct pool *pool, struct probe *p, uint32_t n_chunk)
 {
-    pool_run(pool, fill_chunk, p, n_chunk);
     uint64_t best = UINT64_MAX;
     const uint64_t start = os_time_ns();
     for (uint32_t i = 0; i < PASSES_MIN || os_time_ns() - start < PASSES_NS; i++) {
@@ -79,22 +82,24 @@ static uint64_t best_pass(struct pool *pool, struct probe *p, uint32_t n_chunk)
     return best;
 }
 
-enum err membw_read(uint32_t n_thread, double *bytes_per_s)
+enum err membw_read(const uint32_t *n_thread, size_t n, double *bytes_per_s)
 {
-    assert(n_thread > 0);
+    assert(n_thread);
     assert(bytes_per_s);
     const size_t n_bytes = buffer_bytes();
     const uint32_t n_chunk = (uint32_t)(n_bytes / CHUNK_BYTES);
-    struct pool *pool = NULL;
     struct probe p = {.data = mem_alloc(MEM_SCRATCH, n_bytes),
                       .sum = mem_alloc_array(MEM_SCRATCH, n_chunk, sizeof *p.sum)};
     enum err err = p.data && p.sum ? OK : ERR_MEMORY;
-    if (err == OK) err = pool_open(&pool, n_thread);
-    if (err == OK) {
+    for (size_t i = 0; i < n && err == OK; i++) {
+        struct pool *pool = NULL;
+        err = pool_open(&pool, n_thread[i]);
+        if (err) break;
+        if (i == 0) pool_run(pool, fill_chunk, &p, n_chunk);
         const uint64_t ns = best_pass(pool, &p, n_chunk);
-        *bytes_per_s = (double)n_bytes / ((double)(ns ? ns : 1) / 1e9);
+        bytes_per_s[i] = (double)n_bytes / ((double)(ns ? ns : 1) / 1e9);
+        pool_close(pool);
     }
-    pool_close(pool);
     mem_free(p.data);
     mem_free(p.sum);
     return err;

@@ -12,23 +12,31 @@
  * changing its start from FREE to CLAIMED, and becomes visible when start holds the address, which
  * is stored last; it is withdrawn before the mapping goes away.
  *
- * The file's variables are that table and the signal flags; signal handlers have no other way.
+ * Terminal guard. Whoever changes the settings of the terminal hands over the old ones; the handler
+ * of what stops or ends the process puts them back first, SIGCONT brings the changed ones again.
+ * tcgetattr(), tcsetattr(), tcgetpgrp() and write() are safe in a handler (POSIX).
+ *
+ * The file's variables are that table, the signal flags and the guarded settings; signal handlers
+ * have no other way.
  */
 #include "base/os.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/part.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,8 +55,25 @@ static struct {
     atomic_bool broken;
 } maps[MAPS_MAX];
 
-static volatile sig_atomic_t interrupted;
-static volatile sig_atomic_t page_bytes; /* sysconf() is not promised to be safe in a handler */
+/* What ends the work: Ctrl-C, kill, a terminal that went away. */
+static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP};
+#define N_INTERRUPTS (sizeof interrupts / sizeof interrupts[0])
+
+static volatile sig_atomic_t interrupted; /* 0, or the signal */
+static volatile sig_atomic_t is_patient;  /* a repeated SIGINT does not kill */
+static volatile sig_atomic_t page_bytes;  /* sysconf() is not promised to be safe in a handler */
+
+/* Changed only while the signals below are held. */
+static struct {
+    struct termios normal, own; /* before we changed them; ours, while has_left */
+    const char *leave;          /* (n_leave) what undoes other changes; NULL: nothing is guarded */
+    size_t n_leave;
+    bool has_left; /* the settings are `normal` because we are stopped */
+} guard;
+
+/* Stop or end the process without asking. */
+static const int leaving[] = {SIGTSTP, SIGQUIT};
+#define N_LEAVING (sizeof leaving / sizeof leaving[0])
 
 /* ---- signals --------------------------------------------------------------------------------- */
 
@@ -79,13 +104,29 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
     errno = errno_before;
 }
 
-static void on_sigint(int sig)
+/* The terminal as it was, if it is ours to set. */
+static void leave_terminal(void)
 {
-    if (interrupted) {
+    if (!guard.leave || guard.has_left || tcgetpgrp(STDIN_FILENO) != getpgrp()) return;
+    if (tcgetattr(STDIN_FILENO, &guard.own) != 0) return;
+    guard.has_left = tcsetattr(STDIN_FILENO, TCSANOW, &guard.normal) == 0;
+    const ssize_t n = write(STDERR_FILENO, guard.leave, guard.n_leave);
+    (void)n; /* a terminal that takes nothing needs nothing */
+}
+
+/* A second one is impatience; but a terminal that closes sends SIGHUP twice, and to a patient
+ * program Ctrl-C is a request, however often it comes. */
+static void on_interrupt(int sig)
+{
+    const int errno_before = errno;
+    const bool is_request = is_patient && (sig == SIGINT || interrupted == SIGINT);
+    if (interrupted && sig != SIGHUP && !is_request) {
+        leave_terminal();
         signal(sig, SIG_DFL);
         raise(sig); /* takes effect when this handler returns */
     }
-    interrupted = 1;
+    if (sig != SIGINT || !interrupted) interrupted = sig;
+    errno = errno_before;
 }
 
 void os_init(void)
@@ -101,21 +142,129 @@ void os_init(void)
     sigemptyset(&pipe_.sa_mask);
     sigaction(SIGPIPE, &pipe_, NULL);
 
-    struct sigaction before;
-    if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler == SIG_IGN) return;
-    struct sigaction intr = {.sa_handler = on_sigint}; /* no SA_RESTART: a waiting read must end */
-    sigemptyset(&intr.sa_mask);
-    sigaction(SIGINT, &intr, NULL);
+    for (size_t i = 0; i < N_INTERRUPTS; i++) {
+        struct sigaction before;
+        if (sigaction(interrupts[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+        struct sigaction intr = {.sa_handler =
+                                     on_interrupt}; /* no SA_RESTART: a waiting read ends */
+        sigemptyset(&intr.sa_mask);
+        for (size_t j = 0; j < N_INTERRUPTS; j++) sigaddset(&intr.sa_mask, interrupts[j]);
+        sigaction(interrupts[i], &intr, NULL);
+    }
 }
 
-bool os_interrupted(void)
+int os_interrupted(void)
 {
-    return interrupted != 0;
+    return interrupted;
 }
 
 void os_interrupt_clear(void)
 {
-    interrupted = 0;
+    if (interrupted == SIGINT) interrupted = 0;
+}
+
+void os_interrupt_patient(bool yes)
+{
+    is_patient = yes;
+}
+
+/* They stay pending until the mask is as before. */
+static void hold_signals(sigset_t *before)
+{
+    sigset_t held;
+    sigemptyset(&held);
+    for (size_t i = 0; i < N_INTERRUPTS; i++) sigaddset(&held, interrupts[i]);
+    for (size_t i = 0; i < N_LEAVING; i++) sigaddset(&held, leaving[i]);
+    sigaddset(&held, SIGCONT);
+    sigaddset(&held, SIGWINCH);
+    pthread_sigmask(SIG_BLOCK, &held, before);
+}
+
+int os_thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
+{
+    assert(thread);
+    assert(fn);
+    sigset_t before;
+    hold_signals(&before);
+    const int error = pthread_create(thread, NULL, fn, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+enum err os_poll(struct pollfd *p, size_t n, int timeout_ms)
+{
+    assert(p || n == 0);
+    sigset_t before;
+    hold_signals(&before); /* from the look at the flag until ppoll() waits */
+    const struct timespec time = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+    const int rc = interrupted ? 0 : ppoll(p, n, timeout_ms < 0 ? NULL : &time, &before);
+    const int error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (interrupted) return err_set(ERR_INTR, "interrupted");
+    if (rc < 0 && error != EINTR) return err_set(ERR_RUN, "poll: %s", strerror(error));
+    for (size_t i = 0; i < n && rc <= 0; i++) p[i].revents = 0;
+    return OK;
+}
+
+/* ---- terminal -------------------------------------------------------------------------------- */
+
+/* Stops or ends the process as if there were no handler, but for the terminal. */
+static void on_leaving(int sig)
+{
+    const int errno_before = errno;
+    struct sigaction own, plain = {.sa_handler = SIG_DFL};
+    sigset_t one, before;
+    sigemptyset(&plain.sa_mask);
+    leave_terminal();
+    sigaction(sig, &plain, &own);
+    raise(sig);
+    sigemptyset(&one);
+    sigaddset(&one, sig);
+    pthread_sigmask(SIG_UNBLOCK, &one, &before); /* here it happens */
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sigaction(sig, &own, NULL);
+    errno = errno_before;
+}
+
+/* Going on in the foreground: the terminal is ours again. In the background it is somebody else's;
+ * this signal comes once more when that changes. */
+static void on_continue(int sig)
+{
+    (void)sig;
+    const int errno_before = errno;
+    if (guard.has_left && tcgetpgrp(STDIN_FILENO) == getpgrp())
+        guard.has_left = tcsetattr(STDIN_FILENO, TCSANOW, &guard.own) != 0;
+    errno = errno_before;
+}
+
+/* That it exists is all: without a handler this signal ends no call. */
+static void on_resize(int sig)
+{
+    (void)sig;
+}
+
+/* Signals that were ignored from the start stay so. */
+static void handle(int sig, void (*handler)(int))
+{
+    struct sigaction before, own = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    if (sigaction(sig, NULL, &before) == 0 && before.sa_handler == SIG_IGN) return;
+    sigemptyset(&own.sa_mask);
+    sigaction(sig, &own, NULL);
+}
+
+void os_terminal_guard(const struct termios *normal, const char *leave)
+{
+    assert(!leave == !normal);
+    sigset_t before;
+    hold_signals(&before);
+    guard.leave = leave;
+    guard.n_leave = leave ? strlen(leave) : 0;
+    guard.has_left = false;
+    if (normal) guard.normal = *normal;
+    for (size_t i = 0; i < N_LEAVING; i++) handle(leaving[i], leave ? on_leaving : SIG_DFL);
+    handle(SIGCONT, leave ? on_continue : SIG_DFL);
+    handle(SIGWINCH, leave ? on_resize : SIG_DFL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* ---- mapped files ---------------------------------------------------------------------------- */
@@ -269,6 +418,14 @@ static enum err read_to_end(int fd, const char *name, size_t n_bytes_max, char *
     }
 }
 
+enum err os_open_read(const char *path, int *fd)
+{
+    assert(path);
+    assert(fd);
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    return *fd < 0 ? open_failed(path, errno) : OK;
+}
+
 enum err os_read_all(const char *path, size_t n_bytes_max, char **data, size_t *n_bytes)
 {
     assert(path);
@@ -278,10 +435,10 @@ enum err os_read_all(const char *path, size_t n_bytes_max, char **data, size_t *
     *data = NULL;
     *n_bytes = 0;
     const bool is_stdin = strcmp(path, "-") == 0;
-    const int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) return open_failed(path, errno);
-    const enum err err =
-        read_to_end(fd, is_stdin ? "standard input" : path, n_bytes_max, data, n_bytes);
+    int fd = STDIN_FILENO;
+    enum err err = is_stdin ? OK : os_open_read(path, &fd);
+    if (err) return err;
+    err = read_to_end(fd, is_stdin ? "standard input" : path, n_bytes_max, data, n_bytes);
     if (err) {
         mem_free(*data);
         *data = NULL;
@@ -291,43 +448,23 @@ enum err os_read_all(const char *path, size_t n_bytes_max, char **data, size_t *
     return err;
 }
 
-/* 0 or the error number. */
-static int write_fully(int fd, const char *data, size_t n_bytes)
+enum err os_write_failed(const char *name, int error)
 {
-    while (n_bytes > 0) {
-        const ssize_t n = write(fd, data, n_bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return n < 0 ? errno : EIO;
-        data += n;
-        n_bytes -= (size_t)n;
-    }
-    return fsync(fd) == 0 ? 0 : errno;
-}
-
-/* The same. temp does not exist yet, and no longer exists afterwards. */
-static int write_then_rename(const char *temp, const char *path, const void *data, size_t n_bytes)
-{
-    const int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) return errno;
-    int error = write_fully(fd, data, n_bytes);
-    if (close(fd) != 0 && !error) error = errno;
-    if (!error && rename(temp, path) != 0) error = errno;
-    if (error) unlink(temp);
-    return error;
+    assert(name);
+    if (os_interrupted()) return err_set(ERR_INTR, "interrupted while writing %s", name);
+    return err_set(ERR_RUN, "%s: cannot be written: %s", name,
+                   error ? strerror(error) : "the disk may be full");
 }
 
 enum err os_write_all(const char *path, const void *data, size_t n_bytes)
 {
     assert(path);
     assert(data || n_bytes == 0);
-    const size_t n_temp = strlen(path) + sizeof ".part" + 20; /* and a process number */
-    char *temp = mem_alloc(MEM_MISC, n_temp);
-    if (!temp) return ERR_MEMORY;
-    snprintf(temp, n_temp, "%s.part%ld", path, (long)getpid());
-    const int error = write_then_rename(temp, path, data, n_bytes);
-    mem_free(temp);
-    if (!error) return OK;
-    return err_set(ERR_RUN, "%s: cannot be written: %s", path, strerror(error));
+    struct part p;
+    const enum err err = part_open(&p, path);
+    if (err) return err;
+    fwrite(data, 1, n_bytes, p.f); /* the commit sees whether it went well */
+    return part_commit(&p);
 }
 
 /* ---- clock, randomness, memory, terminal ----------------------------------------------------- */
@@ -339,6 +476,24 @@ uint64_t os_time_ns(void)
     assert(rc == 0);
     (void)rc;
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+int64_t os_clock_local(void)
+{
+    const time_t now = time(NULL);
+    struct tm tm;
+    return localtime_r(&now, &tm) ? now + tm.tm_gmtoff : now;
+}
+
+bool os_clock_parse(const char *text, int64_t *seconds)
+{
+    assert(text && seconds);
+    struct tm tm = {0};
+    const char *const end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (!end || *end) return false;
+    const struct tm given = tm;
+    *seconds = timegm(&tm); /* which turns February 31 into a day of March */
+    return tm.tm_mday == given.tm_mday && tm.tm_mon == given.tm_mon && tm.tm_sec == given.tm_sec;
 }
 
 uint64_t os_random_seed(void)

@@ -24,7 +24,6 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -169,19 +168,6 @@ static void *worker_main(void *arg)
 
 /* ---- public ---------------------------------------------------------------------------------- */
 
-/* SIGINT is for the main thread, whose blocked read it must end. */
-static int start_worker(struct worker *w)
-{
-    sigset_t only_main;
-    sigset_t before;
-    sigemptyset(&only_main);
-    sigaddset(&only_main, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &only_main, &before);
-    const int error = pthread_create(&w->thread, NULL, worker_main, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
-}
-
 enum err pool_open(struct pool **out, uint32_t n_thread)
 {
     assert(out);
@@ -195,8 +181,9 @@ enum err pool_open(struct pool **out, uint32_t n_thread)
     pthread_cond_init(&p->has_work, NULL);
     pthread_cond_init(&p->all_done, NULL);
     for (uint32_t i = 0; i < n_thread - 1; i++) {
-        p->workers[i] = (struct worker){.pool = p, .i_thread = i + 1};
-        const int error = start_worker(&p->workers[i]);
+        struct worker *const w = &p->workers[i];
+        *w = (struct worker){.pool = p, .i_thread = i + 1};
+        const int error = os_thread_start(&w->thread, worker_main, w);
         if (error) {
             pool_close(p);
             return err_set(ERR_RUN, "cannot start thread %u of %u: %s; ask for fewer threads (-t)",

@@ -1,12 +1,16 @@
 /*
- * bench.c: how fast this machine runs a model: rows of prefill (pp512) and decode (tg128), as
- * llama-bench has them, beside the memory bandwidth measured in the same run, which is the ceiling
- * of decoding.
+ * bench.c: how fast this machine runs a model: rows of prefill (pp512), of decode (tg128) and of
+ * several timelines that decode together (pl8 pp128+tg128), named as llama-bench and
+ * llama-batched-bench name them, beside the memory bandwidth measured in the same run, which is the
+ * ceiling of decoding.
  *
- * Every row is run once to warm up and then -r times. Tokens are random with a fixed seed, so that
- * routing is spread and every run does the same. All rows are measured before the bandwidth is,
- * because the probe's buffer would count as peak memory. bytes_per_token is what the weights cost a
- * token: a piece of n tokens reads n times the active bytes, but at most the whole model once.
+ * Every row is run once to warm up and then -r times. Tokens are random with a fixed seed, other
+ * ones in each timeline, so that routing is spread and every run does the same. All rows are
+ * measured before the bandwidth is, because the probe's buffer would count as peak memory.
+ *
+ * bytes_per_token is what the weights cost a token: a pass of n tokens reads the dense weights once
+ * and of the experts as many as n tokens are expected to choose when all are equally likely. Real
+ * routing is less even, so the true figure is a little lower.
  */
 #include "cmd/bench.h"
 
@@ -14,6 +18,8 @@
 #include "base/mem.h"
 #include "base/membw.h"
 #include "base/os.h"
+#include "base/os_machine.h"
+#include "base/splitmix.h"
 #include "base/ui.h"
 
 #include <assert.h>
@@ -24,13 +30,16 @@
 struct bench_opts {
     struct common_opts common;
     const char *n_prompt, *n_gen, *n_depth, *n_thread;
+    const char *type_k, *type_v;
+    const char *n_stream, *stream_prompt, *stream_gen;
     uint32_t n_rep;
-    const char *output;
+    const char *format;
 };
 
 #define AT(field) offsetof(struct bench_opts, field)
 #define REPS_MAX 1000 /* beyond that nobody waits */
 #define LIST_MAX 32   /* values of one list option */
+#define ROWS_MAX 4096 /* all their combinations; a table that long is a mistake */
 
 static const struct cli_opt rows[] = {
     {"n-prompt", 'p', CLI_STR, AT(n_prompt), .arg = "N,...", .def = "512",
@@ -39,14 +48,26 @@ static const struct cli_opt rows[] = {
      .help = "decode rows: tokens; 0: none"},
     {"n-depth", 'd', CLI_STR, AT(n_depth), .arg = "N,...", .def = "0",
      .help = "tokens that are in the context before, not timed"},
+    {"streams", 0, CLI_STR, AT(n_stream), .arg = "N,...", .alias = "-npl",
+     .help = "rows of N timelines decoding together, each with a prompt of its own"},
+    {"stream-prompt", 0, CLI_STR, AT(stream_prompt), .arg = "N,...", .def = "128", .alias = "-npp",
+     .help = "tokens of each timeline's prompt"},
+    {"stream-gen", 0, CLI_STR, AT(stream_gen), .arg = "N,...", .def = "128", .alias = "-ntg",
+     .help = "tokens that each timeline generates"},
     {"threads", 't', CLI_STR, AT(n_thread), .arg = "N,...",
      .help = "threads (default: physical cores)"},
+    {"cache-type-k", 0, CLI_STR, AT(type_k), .arg = "TYPE,...", .def = "f16", .alias = "-ctk",
+     .help = "types of cached keys: f16, f32"},
+    {"cache-type-v", 0, CLI_STR, AT(type_v), .arg = "TYPE,...", .def = "f16", .alias = "-ctv",
+     .help = "types of cached values: f16, f32"},
     {"repetitions", 'r', CLI_U32, AT(n_rep), .arg = "N", .min = 1, .max = REPS_MAX, .def = "5",
      .help = "timed runs of each row"},
-    {"output", 'o', CLI_ENUM, AT(output), .arg = "FORMAT", .def = "md", .words = "md|csv|json",
-     .help = "format"},
+    {"format", 'o', CLI_ENUM, AT(format), .arg = "FORMAT", .def = "md", .words = "md|csv|json",
+     .alias = "--output", .help = "of the result"},
     {0},
 };
+
+static const char *const cache_types[] = {"f16", "f32"};
 
 struct list {
     uint32_t v[LIST_MAX];
@@ -55,10 +76,14 @@ struct list {
 
 struct bench {
     const struct bench_opts *o;
-    struct list n_prompt, n_gen, n_depth, n_thread;
-    struct engine *e; /* the last one that was opened; facts of the model */
-    struct session *s;
-    uint32_t *ids;         /* (n_ctx) random */
+    struct list n_prompt, n_gen, n_depth, n_thread, n_stream, stream_prompt, stream_gen;
+    struct list type_k, type_v;     /* indices into cache_types */
+    struct engine *e;               /* the last one that was opened; facts of the model */
+    struct session **s;             /* (n_stream_max) the first n_session are open */
+    const struct bench_row *opened; /* the row that engine and sessions were opened for */
+    uint32_t n_session, n_stream_max;
+    uint32_t *ids;         /* (n_ctx + n_stream_max) random; timeline i begins with the i-th */
+    uint32_t *next;        /* (n_stream_max) a token for each timeline */
     uint32_t n_ctx;        /* enough for every row */
     struct bench_row *row; /* (n_row) */
     size_t n_row;
@@ -68,113 +93,207 @@ struct bench {
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-static enum err parse_list(const char *option, const char *text, uint32_t min, uint32_t max,
-                           struct list *list)
+typedef bool item_fn(const char *item, uint32_t min, uint32_t max, uint32_t *v);
+
+static bool is_count(const char *item, uint32_t min, uint32_t max, uint32_t *v)
+{
+    uint64_t n = 0;
+    if (!cli_u64(item, &n) || n < min || n > max) return false;
+    *v = (uint32_t)n;
+    return true;
+}
+
+static bool is_type(const char *item, uint32_t min, uint32_t max, uint32_t *v)
+{
+    for (*v = min; *v < max; ++*v)
+        if (strcmp(item, cache_types[*v]) == 0) return true;
+    return false;
+}
+
+static enum err parse_items(const char *option, const char *text, item_fn *accept, uint32_t min,
+                            uint32_t max, const char *expected, struct list *list)
 {
     for (const char *p = text;; p++) {
         char item[12] = "";
         const size_t n = strcspn(p, ",");
         if (n < sizeof item) memcpy(item, p, n);
-        uint64_t v = 0;
-        if (!cli_u64(item, &v) || v < min || v > max)
-            return err_set(ERR_USAGE,
-                           "option %s: '%.*s' is not accepted; expected whole numbers from %" PRIu32
-                           " to %" PRIu32 ", separated by commas",
-                           option, (int)n, p, min, max);
         if (list->n == LIST_MAX)
             return err_set(ERR_USAGE, "option %s: more than %d values; split the run", option,
                            LIST_MAX);
-        list->v[list->n++] = (uint32_t)v;
+        if (!accept(item, min, max, &list->v[list->n]))
+            return err_set(ERR_USAGE,
+                           "option %s: '%.*s' is not accepted; expected %s, separated by commas",
+                           option, (int)n, p, expected);
+        list->n++;
         p += n;
         if (*p == '\0') return OK;
     }
 }
 
-static enum err parse_lists(struct bench *b)
+static enum err parse_counts(const char *option, const char *text, uint32_t min, uint32_t max,
+                             struct list *list)
+{
+    char expected[64];
+    snprintf(expected, sizeof expected, "whole numbers from %" PRIu32 " to %" PRIu32, min, max);
+    return parse_items(option, text, is_count, min, max, expected, list);
+}
+
+static enum err parse_types(const char *option, const char *text, struct list *list)
+{
+    const uint32_t n = sizeof cache_types / sizeof cache_types[0];
+    return parse_items(option, text, is_type, 0, n, "f16 or f32", list);
+}
+
+static enum err parse_streams(struct bench *b)
 {
     const struct bench_opts *const o = b->o;
-    enum err err = parse_list("-p", o->n_prompt, 0, CTX_MAX / 4, &b->n_prompt);
-    if (err == OK) err = parse_list("-n", o->n_gen, 0, CTX_MAX / 4, &b->n_gen);
-    if (err == OK) err = parse_list("-d", o->n_depth, 0, CTX_MAX / 4, &b->n_depth);
-    if (err == OK && o->n_thread) err = parse_list("-t", o->n_thread, 1, THREADS_MAX, &b->n_thread);
-    if (err == OK && !o->n_thread) b->n_thread = (struct list){.v = {os_cores_physical()}, .n = 1};
+    if (!o->n_stream) return OK;
+    enum err err = parse_counts("-npl", o->n_stream, 1, SEQS_MAX, &b->n_stream);
+    if (err == OK) err = parse_counts("-npp", o->stream_prompt, 1, CTX_MAX / 4, &b->stream_prompt);
+    if (err == OK) err = parse_counts("-ntg", o->stream_gen, 1, CTX_MAX / 4, &b->stream_gen);
     return err;
 }
 
-static void add_rows(struct bench *b, const struct list *n_tok, bool is_gen, uint32_t n_depth,
-                     uint32_t n_thread)
+static enum err parse_lists(struct bench *b)
 {
-    for (size_t i = 0; i < n_tok->n; i++) {
-        if (n_tok->v[i] == 0) continue;
-        struct bench_row *const row = &b->row[b->n_row];
-        *row = (struct bench_row){.n_prompt = is_gen ? 0 : n_tok->v[i],
-                                  .n_gen = is_gen ? n_tok->v[i] : 0,
-                                  .n_depth = n_depth,
-                                  .n_thread = n_thread,
-                                  .samples_ts = b->samples + b->n_row * b->o->n_rep,
-                                  .n_sample = b->o->n_rep};
-        if (n_depth + n_tok->v[i] > b->n_ctx) b->n_ctx = n_depth + n_tok->v[i];
-        b->n_row++;
+    const struct bench_opts *const o = b->o;
+    enum err err = parse_counts("-p", o->n_prompt, 0, CTX_MAX / 4, &b->n_prompt);
+    if (err == OK) err = parse_counts("-n", o->n_gen, 0, CTX_MAX / 4, &b->n_gen);
+    if (err == OK) err = parse_counts("-d", o->n_depth, 0, CTX_MAX / 4, &b->n_depth);
+    if (err == OK) err = parse_types("-ctk", o->type_k, &b->type_k);
+    if (err == OK) err = parse_types("-ctv", o->type_v, &b->type_v);
+    if (err == OK && o->n_thread)
+        err = parse_counts("-t", o->n_thread, 1, THREADS_MAX, &b->n_thread);
+    else
+        b->n_thread = (struct list){.v = {os_cores_physical()}, .n = 1};
+    return err ? err : parse_streams(b);
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/* Adds a row like `like`; one without tokens is left out. */
+static void add_row(struct bench *b, const struct bench_row *like)
+{
+    const uint32_t n_tok = like->n_prompt + like->n_gen;
+    if (n_tok == 0) return;
+    struct bench_row *const row = &b->row[b->n_row];
+    *row = *like;
+    row->samples_ts = b->samples + b->n_row * b->o->n_rep;
+    row->n_sample = b->o->n_rep;
+    if (row->n_depth + n_tok > b->n_ctx) b->n_ctx = row->n_depth + n_tok;
+    if (row->n_stream > b->n_stream_max) b->n_stream_max = row->n_stream;
+    b->n_row++;
+}
+
+static void add_single_rows(struct bench *b, struct bench_row like)
+{
+    like.n_stream = 1;
+    for (size_t d = 0; d < b->n_depth.n; d++) {
+        like.n_depth = b->n_depth.v[d];
+        like.n_gen = 0;
+        for (size_t i = 0; i < b->n_prompt.n; i++) {
+            like.n_prompt = b->n_prompt.v[i];
+            add_row(b, &like);
+        }
+        like.n_prompt = 0;
+        for (size_t i = 0; i < b->n_gen.n; i++) {
+            like.n_gen = b->n_gen.v[i];
+            add_row(b, &like);
+        }
+    }
+}
+
+static void add_stream_rows(struct bench *b, struct bench_row like)
+{
+    for (size_t p = 0; p < b->stream_prompt.n; p++) {
+        like.n_prompt = b->stream_prompt.v[p];
+        for (size_t g = 0; g < b->stream_gen.n; g++) {
+            like.n_gen = b->stream_gen.v[g];
+            for (size_t s = 0; s < b->n_stream.n; s++) {
+                like.n_stream = b->n_stream.v[s];
+                add_row(b, &like);
+            }
+        }
     }
 }
 
 static enum err make_rows(struct bench *b)
 {
-    const size_t n_max = b->n_thread.n * b->n_depth.n * (b->n_prompt.n + b->n_gen.n);
+    const size_t n_single = b->n_depth.n * (b->n_prompt.n + b->n_gen.n);
+    const size_t n_streams = b->stream_prompt.n * b->stream_gen.n * b->n_stream.n;
+    const size_t n_max =
+        b->n_thread.n * b->type_k.n * b->type_v.n * (n_single + n_streams); /* < 2^31 */
+    if (n_max > ROWS_MAX)
+        return err_set(ERR_USAGE, "the lists combine to %zu rows, more than %d; split the run",
+                       n_max, ROWS_MAX);
     b->row = mem_alloc_array(MEM_MISC, n_max, sizeof *b->row);
     b->samples = mem_alloc_array(MEM_MISC, n_max * b->o->n_rep, sizeof *b->samples);
     if (!b->row || !b->samples) return ERR_MEMORY;
     for (size_t t = 0; t < b->n_thread.n; t++) {
-        for (size_t d = 0; d < b->n_depth.n; d++) {
-            add_rows(b, &b->n_prompt, false, b->n_depth.v[d], b->n_thread.v[t]);
-            add_rows(b, &b->n_gen, true, b->n_depth.v[d], b->n_thread.v[t]);
+        for (size_t k = 0; k < b->type_k.n; k++) {
+            for (size_t v = 0; v < b->type_v.n; v++) {
+                const struct bench_row like = {.n_thread = b->n_thread.v[t],
+                                               .type_k = cache_types[b->type_k.v[k]],
+                                               .type_v = cache_types[b->type_v.v[v]]};
+                add_single_rows(b, like);
+                add_stream_rows(b, like);
+            }
         }
     }
-    if (b->n_row == 0)
-        return err_set(
-            ERR_USAGE,
-            "nothing to measure: -p and -n are both 0; give one of them a number of tokens");
-    return OK;
+    if (b->n_row > 0) return OK;
+    return err_set(ERR_USAGE,
+                   "nothing to measure: -p and -n are both 0; give one of them a number of tokens, "
+                   "or -npl a number of timelines");
 }
 
 /* ---- measuring ------------------------------------------------------------------------------- */
 
-/* splitmix64 (Steele, Lea, Flood 2014) */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
 static enum err make_ids(struct bench *b)
 {
-    b->ids = mem_alloc_array(MEM_MISC, b->n_ctx, sizeof *b->ids);
-    if (!b->ids) return ERR_MEMORY;
+    const uint32_t n = b->n_ctx + b->n_stream_max;
+    b->ids = mem_alloc_array(MEM_MISC, n, sizeof *b->ids);
+    b->next = mem_alloc_array(MEM_MISC, b->n_stream_max, sizeof *b->next);
+    if (!b->ids || !b->next) return ERR_MEMORY;
     assert(engine_info(b->e)->n_vocab > 0);
     uint64_t state = 1;
-    for (uint32_t i = 0; i < b->n_ctx; i++)
-        b->ids[i] = (uint32_t)(next_random(&state) % engine_info(b->e)->n_vocab);
+    for (uint32_t i = 0; i < n; i++)
+        b->ids[i] = (uint32_t)(splitmix_next(&state) % engine_info(b->e)->n_vocab);
     return OK;
 }
 
-/* One run of a row; *ts: tokens per second of its timed part. */
-static enum err run_once(struct bench *b, const struct bench_row *row, double *ts)
+/* Every timeline holds its first n tokens afterwards. */
+static enum err sync_to(struct bench *b, uint32_t n_stream, uint32_t n)
 {
-    assert(row->n_depth + row->n_prompt + row->n_gen <= b->n_ctx);
-    enum err err = session_sync(b->s, b->ids, 0);
-    if (err == OK && row->n_depth > 0) err = session_sync(b->s, b->ids, row->n_depth);
-    const uint32_t n = row->n_prompt + row->n_gen;
+    enum err err = OK;
+    for (uint32_t i = 0; i < n_stream && err == OK; i++) err = session_sync(b->s[i], b->ids + i, n);
+    return err;
+}
+
+/* One more token in each timeline. */
+static enum err step(struct bench *b, uint32_t n_stream, uint32_t pos)
+{
+    assert(pos < b->n_ctx);
+    for (uint32_t i = 0; i < n_stream; i++) b->next[i] = b->ids[i + pos];
+    const enum err err = session_step_many(b->s, b->next, n_stream);
+    assert(err != ERR_END); /* n_ctx covers every row */
+    return err ? err : cmd_interrupted();
+}
+
+/* One run of a row; *t: seconds of its two timed parts. */
+static enum err run_once(struct bench *b, const struct bench_row *row, struct bench_time *t)
+{
+    const uint32_t n_before = row->n_depth + row->n_prompt;
+    assert(n_before + row->n_gen <= b->n_ctx);
+    assert(row->n_stream <= b->n_session);
+    enum err err = sync_to(b, row->n_stream, 0);
+    if (err == OK && row->n_depth > 0) err = sync_to(b, row->n_stream, row->n_depth);
     const uint64_t t0 = os_time_ns();
-    if (err == OK && row->n_prompt > 0) err = session_sync(b->s, b->ids, row->n_depth + n);
-    for (uint32_t i = 0; i < row->n_gen && err == OK; i++) {
-        err = session_step(b->s, b->ids[row->n_depth + i]);
-        assert(err != ERR_END); /* n_ctx covers every row */
-        if (err == OK) err = cmd_interrupted();
-    }
-    const uint64_t ns = os_time_ns() - t0;
-    *ts = (double)n * 1e9 / (double)(ns ? ns : 1);
+    if (err == OK && row->n_prompt > 0) err = sync_to(b, row->n_stream, n_before);
+    const uint64_t t1 = os_time_ns();
+    for (uint32_t i = 0; i < row->n_gen && err == OK; i++)
+        err = step(b, row->n_stream, n_before + i);
+    const uint64_t t2 = os_time_ns();
+    *t = (struct bench_time){.prompt_s = (double)(t1 - t0) / 1e9, .gen_s = (double)(t2 - t1) / 1e9};
     return err ? err : cmd_interrupted();
 }
 
@@ -189,27 +308,44 @@ static void mean_and_deviation(struct bench_row *row)
     row->stddev_ts = row->n_sample > 1 ? sqrt(squares / (row->n_sample - 1)) : 0;
 }
 
-static double bytes_per_token(const struct bench *b, const struct bench_row *row)
+/* Weight bytes that one pass of n tokens is expected to read. */
+static double bytes_of_pass(const struct engine_info *f, uint32_t n)
+{
+    const double dense = (double)(f->n_bytes_active - f->n_bytes_experts);
+    if (f->n_expert_used == 0 || f->n_bytes_experts == 0) return dense;
+    const double share = (double)f->n_expert_used / f->n_expert; /* of the experts, by one token */
+    const double touched = (1 - pow(1 - share, n)) / share;      /* 1 for one token */
+    return dense + (double)f->n_bytes_experts * touched;
+}
+
+/* The same of n tokens, in passes of at most -b. */
+static double bytes_of_tokens(const struct bench *b, uint32_t n)
 {
     const struct engine_info *const f = engine_info(b->e);
     const uint32_t n_batch = b->o->common.n_batch ? b->o->common.n_batch : BATCH_DEFAULT;
-    double sum = 0;
-    for (uint32_t done = 0; done < row->n_prompt; done += n_batch) {
-        const uint32_t n = row->n_prompt - done < n_batch ? row->n_prompt - done : n_batch;
-        sum += fmin((double)n * (double)f->n_bytes_active, (double)f->n_bytes);
-    }
-    return row->n_gen ? (double)f->n_bytes_active : sum / row->n_prompt;
+    return n / n_batch * bytes_of_pass(f, n_batch) +
+           (n % n_batch ? bytes_of_pass(f, n % n_batch) : 0);
+}
+
+static double bytes_per_token(const struct bench *b, const struct bench_row *row)
+{
+    const double prompts = row->n_stream * bytes_of_tokens(b, row->n_prompt);
+    const double steps = row->n_gen * bytes_of_tokens(b, row->n_stream);
+    return (prompts + steps) / bench_tokens(row);
 }
 
 static enum err run_row(struct bench *b, size_t i_row)
 {
     assert(i_row < b->n_row);
     struct bench_row *const row = &b->row[i_row];
-    double warm_up;
-    enum err err = run_once(b, row, &warm_up);
+    struct bench_time t;
+    enum err err = run_once(b, row, &t); /* to warm up */
     for (uint32_t i = 0; i < row->n_sample && err == OK; i++) {
         ui_bar_set(&b->bar, i_row * b->o->n_rep + i, b->n_row * b->o->n_rep);
-        err = run_once(b, row, &row->samples_ts[i]);
+        err = run_once(b, row, &t);
+        row->samples_ts[i] = bench_tokens(row) / fmax(t.prompt_s + t.gen_s, 1e-9);
+        row->time.prompt_s += t.prompt_s / row->n_sample;
+        row->time.gen_s += t.gen_s / row->n_sample;
     }
     mean_and_deviation(row);
     row->bytes_per_token = bytes_per_token(b, row);
@@ -217,27 +353,56 @@ static enum err run_row(struct bench *b, size_t i_row)
     return err;
 }
 
-/* The engine's number of threads is fixed when it is opened, so it is opened once for each. */
-static enum err open_with(struct bench *b, uint32_t n_thread)
+/* ---- engine and sessions --------------------------------------------------------------------- */
+
+static void close_sessions(struct bench *b)
 {
-    session_free(b->s);
-    b->s = NULL;
+    while (b->n_session > 0) session_free(b->s[--b->n_session]);
+}
+
+/* The number of threads is fixed when an engine is opened, so it is opened once for each. */
+static enum err open_engine(struct bench *b, const struct common_opts *common)
+{
+    close_sessions(b);
     engine_close(b->e);
     b->e = NULL;
-    struct common_opts common = b->o->common;
-    common.n_thread = n_thread;
-    common.quiet |= b->ids != NULL; /* what there is to say about the model was said */
-    enum err err = cmd_open(&b->e, &common, ENGINE_RUN);
+    enum err err = cmd_open(&b->e, common, ENGINE_RUN);
     if (err == OK && !b->ids) err = make_ids(b);
-    return err ? err : cmd_session(&b->s, b->e, &common, b->n_ctx);
+    return err;
+}
+
+/* Sessions for all timelines of a row; those that are open and fit are kept. */
+static enum err open_for(struct bench *b, const struct bench_row *row)
+{
+    struct common_opts common = b->o->common;
+    common.n_thread = row->n_thread;
+    common.type_k = row->type_k;
+    common.type_v = row->type_v;
+    common.quiet |= b->e != NULL; /* what there is to say about the model was said */
+    const struct bench_row *const was = b->opened;
+    enum err err = OK;
+    if (!was || was->n_thread != row->n_thread) err = open_engine(b, &common);
+    if (was && (was->type_k != row->type_k || was->type_v != row->type_v)) close_sessions(b);
+    if (err == OK && b->n_session == 0) {
+        err = cmd_session(&b->s[0], b->e, &common, b->n_ctx);
+        b->n_session += err == OK;
+    }
+    while (err == OK && b->n_session < row->n_stream) {
+        const struct session_opts beside = {.beside = b->s[0]};
+        err = session_new(&b->s[b->n_session], b->e, &beside);
+        b->n_session += err == OK;
+    }
+    b->opened = row;
+    return err;
 }
 
 static enum err run_rows(struct bench *b)
 {
+    b->s = mem_alloc_array(MEM_MISC, b->n_stream_max, sizeof *b->s);
+    if (!b->s) return ERR_MEMORY;
     enum err err = OK;
     for (size_t i = 0; i < b->n_row && err == OK; i++) {
-        if (i == 0 || b->row[i].n_thread != b->row[i - 1].n_thread)
-            err = open_with(b, b->row[i].n_thread);
+        err = open_for(b, &b->row[i]);
         if (i == 0) ui_bar_start(&b->bar, cmd_bar_file(&b->o->common), "bench", "run");
         if (err == OK) err = run_row(b, i);
     }
@@ -245,15 +410,15 @@ static enum err run_rows(struct bench *b)
     return err;
 }
 
+/* Rows of one number of threads stand together, in the order of -t. */
 static enum err measure_bandwidth(struct bench *b)
 {
-    enum err err = OK;
-    for (size_t i = 0; i < b->n_row && err == OK; i++) {
-        struct bench_row *const row = &b->row[i];
-        if (i > 0 && row->n_thread == row[-1].n_thread)
-            row->bandwidth = row[-1].bandwidth;
-        else
-            err = membw_read(row->n_thread, &row->bandwidth);
+    double bytes_per_s[LIST_MAX];
+    const enum err err = membw_read(b->n_thread.v, b->n_thread.n, bytes_per_s);
+    for (size_t i = 0, t = 0; i < b->n_row && err == OK; i++) {
+        while (b->n_thread.v[t] != b->row[i].n_thread) t++;
+        assert(t < b->n_thread.n);
+        b->row[i].bandwidth = bytes_per_s[t];
     }
     return err;
 }
@@ -266,14 +431,15 @@ static enum err bench(struct bench *b, struct common_opts *common)
     if (err == OK) err = run_rows(b);
     if (err == OK) err = measure_bandwidth(b);
     if (err) return err;
+    struct os_cpus cpus;
+    os_cpus(&cpus);
     const struct bench_report report = {.info = engine_info(b->e),
                                         .row = b->row,
                                         .n_row = b->n_row,
                                         .n_batch =
                                             common->n_batch ? common->n_batch : BATCH_DEFAULT,
-                                        .type_k = common->type_k,
-                                        .type_v = common->type_v};
-    return bench_print(&report, b->o->output, stdout);
+                                        .cpu = cpus.name};
+    return bench_print(&report, b->o->format, stdout);
 }
 
 static int bench_main(void *opts)
@@ -281,9 +447,11 @@ static int bench_main(void *opts)
     struct bench_opts *const o = opts;
     struct bench b = {.o = o};
     const int code = cmd_exit(bench(&b, &o->common));
-    session_free(b.s);
+    close_sessions(&b);
     engine_close(b.e);
+    mem_free(b.s);
     mem_free(b.ids);
+    mem_free(b.next);
     mem_free(b.row);
     mem_free(b.samples);
     return code;
@@ -293,10 +461,13 @@ const struct cli_cmd cmd_bench = {
     .name = "bench",
     .args = "[MODEL]",
     .brief = "speed of prefill and decode beside this machine's memory bandwidth",
-    .text = "Measures prefill rows (pp512: 512 tokens in) and decode rows (tg128: 128 tokens out). "
-            "Lists such as -t 1,2 make a row for each value. The share compares the weight bytes "
-            "read per second with the memory bandwidth that was measured in the same run.",
-    .opts = {rows, common_model, common_compute, common_talk},
+    .text =
+        "Measures prefill rows (pp512: 512 tokens in), decode rows (tg128: 128 tokens out) and, "
+        "with -npl, rows of several timelines (pl8 pp128+tg128: 8 prompts of 128 tokens in, "
+        "then 128 tokens out of each, decoded together; the speed counts all tokens). Lists "
+        "such as -t 1,2 make a row for each value. The share compares the weight bytes read "
+        "per second with the memory bandwidth that was measured in the same run.",
+    .opts = {rows, common_model, common_pre, common_compute, common_talk},
     .opts_bytes = sizeof(struct bench_opts),
     .pos_max = 1,
     .pos_offset = AT(common.pos),

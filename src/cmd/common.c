@@ -12,15 +12,21 @@
 #include "cmd/files.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 #define AT(field) offsetof(struct common_opts, field)
 
 const struct cli_opt common_model[] = {
-    {"model", 'm', CLI_STR, AT(model), AT(model_from), "FILE",
+    {"model", 'm', CLI_STR, AT(model), AT(model_from), "MODEL",
      .help = "model (GGUF); of a split file the first part. Without one: the embedded demo model"},
+    {0},
+};
+
+const struct cli_opt common_pre[] = {
     {"pre", 0, CLI_STR, AT(pre), .arg = "NAME",
      .help = "pre-tokeniser, instead of the one the file names"},
     {0},
@@ -33,6 +39,31 @@ const struct cli_opt common_prompt[] = {
     {0},
 };
 
+const struct cli_opt common_ctx[] = {
+    {"ctx-size", 'c', CLI_U32, AT(n_ctx), AT(n_ctx_from), "N", .max = CTX_MAX,
+     .help = "context in tokens; 0: the model's own (default: that, but at most 4096)"},
+    {0},
+};
+
+const struct cli_opt common_raw[] = {
+    {"raw", 0, CLI_FLAG, AT(raw), AT(raw_from),
+     .help = "continue bare texts, without the model's chat template"},
+    {0},
+};
+
+const struct cli_opt common_system[] = {
+    {"system", 0, CLI_STR, AT(system), AT(system_from), "TEXT", .alias = "-sys --system-prompt",
+     .help = "system message, which tells the model how to behave"},
+    {0},
+};
+
+const struct cli_opt common_parallel[] = {
+    {"parallel", 0, CLI_U32, AT(n_parallel), .arg = "N", .max = CREW_SEATS_MAX, .alias = "-np",
+     .help = "answers written together, each with a context of its own; changes speed and memory, "
+             "not the result (default: as many as memory and model suggest)"},
+    {0},
+};
+
 const struct cli_opt common_threads[] = {
     {"threads", 't', CLI_U32, AT(n_thread), .arg = "N", .min = 1, .max = THREADS_MAX,
      .help = "threads (default: physical cores)"},
@@ -42,15 +73,25 @@ const struct cli_opt common_threads[] = {
 const struct cli_opt common_compute[] = {
     {"batch-size", 'b', CLI_U32, AT(n_batch), .arg = "N", .min = 1, .max = BATCH_MAX,
      .help = "tokens of one prefill piece; changes memory and speed, not the result (default 512)"},
-    {"cache-type-k", 0, CLI_ENUM, AT(type_k), .arg = "TYPE", .def = "f16", .words = "f16|f32",
-     .alias = "-ctk", .help = "type of cached keys"},
-    {"cache-type-v", 0, CLI_ENUM, AT(type_v), .arg = "TYPE", .def = "f16", .words = "f16|f32",
-     .alias = "-ctv", .help = "type of cached values"},
     {"cpu-mask", 0, CLI_ENUM, AT(cpu_mask), .arg = "LEVEL",
      .words = "none|sse|avx2|avx512|vnni|neon|dotprod|i8mm",
      .help = "highest instruction set used"},
     {"act-f32", 0, CLI_FLAG, AT(act_f32),
      .help = "diagnostic: float32 activations for quantised weights, slow and exact"},
+    {0},
+};
+
+const struct cli_opt common_kv[] = {
+    {"cache-type-k", 0, CLI_ENUM, AT(type_k), .arg = "TYPE", .def = "f16", .words = "f16|f32",
+     .alias = "-ctk", .help = "type of cached keys"},
+    {"cache-type-v", 0, CLI_ENUM, AT(type_v), .arg = "TYPE", .def = "f16", .words = "f16|f32",
+     .alias = "-ctv", .help = "type of cached values"},
+    {0},
+};
+
+const struct cli_opt common_chat[] = {
+    {"chat-template", 0, CLI_STR, AT(chat_template), .arg = "FILE", .alias = "--chat-template-file",
+     .help = "chat template (Jinja) in FILE, instead of the model's own"},
     {0},
 };
 
@@ -65,6 +106,16 @@ static_assert(BATCH_DEFAULT == 512, "the help of --batch-size names it");
 
 /* ---- notes and the end ----------------------------------------------------------------------- */
 
+/* A log wants lines whole, a person wants words whole. */
+static void say(const char *name, const char *text)
+{
+    fprintf(stderr, "%s ", name);
+    if (os_is_terminal(stderr))
+        cli_wrap(stderr, text, strlen("moxie: "), strlen("moxie: "));
+    else
+        fprintf(stderr, "%s\n", text);
+}
+
 void cmd_note(const struct common_opts *o, const char *fmt, ...)
 {
     assert(o);
@@ -75,7 +126,7 @@ void cmd_note(const struct common_opts *o, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     ui_tame(text, strlen(text)); /* names come from files */
-    fprintf(stderr, "moxie: %s\n", text);
+    say("moxie:", text);
 }
 
 FILE *cmd_bar_file(const struct common_opts *o)
@@ -88,14 +139,17 @@ enum err cmd_interrupted(void)
     return os_interrupted() ? err_set(ERR_INTR, "interrupted") : OK;
 }
 
+void cmd_complain(void)
+{
+    say(ui_color(stderr) ? "\033[1;31mmoxie:\033[0m" : "moxie:", err_msg());
+}
+
 int cmd_exit(enum err err)
 {
     if (err == OK) err = out_flush(stdout, "standard output");
     if (err == OK || err == ERR_END) return 0;
-    const bool color = ui_color(stderr);
-    fprintf(stderr, "%smoxie:%s %s\n", color ? "\033[1;31m" : "", color ? "\033[0m" : "",
-            err_msg());
-    return err_exit_code(err);
+    cmd_complain();
+    return err == ERR_INTR && os_interrupted() ? 128 + os_interrupted() : err_exit_code(err);
 }
 
 /* ---- model and session ----------------------------------------------------------------------- */
@@ -115,20 +169,38 @@ enum err cmd_model(struct common_opts *o, bool takes_prompt)
                    extra, o->model);
 }
 
+/* Does this look like "llama3" and not like a path with a typing error? */
+static bool is_only_a_name(const char *s)
+{
+    const size_t n = strlen(s);
+    const bool is_gguf = n >= 5 && strcmp(s + n - 5, ".gguf") == 0;
+    return n > 0 && !is_gguf && access(s, F_OK) != 0 && errno == ENOENT;
+}
+
 enum err cmd_open(struct engine **e, const struct common_opts *o, enum engine_mode mode)
 {
     assert(e);
     assert(o);
     if (!o->model)
-        cmd_note(o, "no model given (-m FILE): using the embedded demo model, which is small and "
-                    "writes childish stories");
+        cmd_note(o, "no model given (-m MODEL): using the embedded demo model, which is small and "
+                    "writes childish stories, short ones best");
     const struct engine_opts eo = {.path = o->model,
                                    .mode = mode,
                                    .n_thread = o->n_thread,
                                    .cpu_mask = o->cpu_mask,
                                    .pre = o->pre,
+                                   .chat_template = o->chat_template,
                                    .act_f32 = o->act_f32};
+    struct ui_wait wait;
+    ui_wait_start(&wait, cmd_bar_file(o), "loading the model");
     const enum err err = engine_open(e, &eo);
+    ui_wait_end(&wait);
+    if (err == ERR_INPUT && o->model && is_only_a_name(o->model))
+        return err_set(
+            ERR_INPUT,
+            "%s: no such file; expected the path of a GGUF file: moxie downloads nothing "
+            "and knows no model by name",
+            o->model);
     if (err || !o->verbose || mode != ENGINE_RUN) return err;
     const struct engine_info *const f = engine_info(*e);
     char size[UI_SIZE_BYTES_MAX], active[UI_SIZE_BYTES_MAX];
@@ -138,6 +210,17 @@ enum err cmd_open(struct engine **e, const struct common_opts *o, enum engine_mo
     cmd_note(o, "%" PRIu32 " threads, instruction set %s%s", f->n_thread, f->cpu_level,
              o->act_f32 ? ", float32 activations" : "");
     return OK;
+}
+
+void cmd_note_chat(const struct common_opts *o, const struct engine *e, enum chat_kind kind)
+{
+    assert(o);
+    assert(e);
+    if (kind == CHAT_OWN) return;
+    cmd_note(o, "%s has no chat template: %s; --chat-template FILE gives it one",
+             engine_info(e)->path,
+             kind == CHAT_CHATML ? "using ChatML, whose tokens it has"
+                                 : "writing plain role names, \"User:\" and \"Assistant:\"");
 }
 
 uint32_t cmd_n_ctx(const struct common_opts *o, uint32_t unset)
@@ -151,10 +234,9 @@ static enum kv_type kv_type(const char *word)
     return strcmp(word, "f32") == 0 ? KV_F32 : KV_F16;
 }
 
-enum err cmd_session(struct session **s, struct engine *e, const struct common_opts *o,
-                     uint32_t n_ctx)
+struct session_opts cmd_session_opts(const struct engine *e, const struct common_opts *o,
+                                     uint32_t n_ctx)
 {
-    assert(s);
     assert(o->type_k);
     assert(o->type_v);
     const uint32_t n_train = engine_info(e)->n_ctx_train;
@@ -164,25 +246,45 @@ enum err cmd_session(struct session **s, struct engine *e, const struct common_o
                  " is more than the model was trained for (%" PRIu32
                  "); the text may get worse beyond that",
                  n_ctx, n_train);
-    const struct session_opts so = {.n_ctx = n_ctx,
-                                    .n_batch = o->n_batch,
-                                    .type_k = kv_type(o->type_k),
-                                    .type_v = kv_type(o->type_v)};
-    return session_new(s, e, &so);
+    return (struct session_opts){.n_ctx = n_ctx,
+                                 .n_batch = o->n_batch,
+                                 .type_k = kv_type(o->type_k),
+                                 .type_v = kv_type(o->type_v)};
 }
 
-static void show_progress(void *bar, size_t n_done, size_t n_total)
+enum err cmd_session(struct session **s, struct engine *e, const struct common_opts *o,
+                     uint32_t n_ctx)
 {
-    ui_bar_set(bar, n_done, n_total);
+    assert(s);
+    const struct session_opts so = cmd_session_opts(e, o, n_ctx);
+    struct ui_wait wait;
+    ui_wait_start(&wait, cmd_bar_file(o), "preparing the context");
+    const enum err err = session_new(s, e, &so);
+    ui_wait_end(&wait);
+    return err;
+}
+
+struct prefill_ui {
+    struct ui_wait wait; /* until the first piece is done: weights that come from a slow disk */
+    struct ui_bar bar;
+};
+
+static void show_progress(void *ctx, size_t n_done, size_t n_total)
+{
+    struct prefill_ui *const ui = ctx;
+    ui_wait_end(&ui->wait);
+    ui_bar_set(&ui->bar, n_done, n_total);
 }
 
 enum err cmd_prefill(struct session *s, const struct common_opts *o, const uint32_t *ids, size_t n)
 {
-    struct ui_bar bar;
-    ui_bar_start(&bar, cmd_bar_file(o), "prefill", "tok");
-    session_on_progress(s, show_progress, &bar);
+    struct prefill_ui ui;
+    ui_bar_start(&ui.bar, cmd_bar_file(o), "prefill", "tok");
+    ui_wait_start(&ui.wait, cmd_bar_file(o), "prefill");
+    session_on_progress(s, show_progress, &ui);
     const enum err err = session_sync(s, ids, n);
     session_on_progress(s, NULL, NULL);
-    ui_bar_end(&bar);
+    ui_wait_end(&ui.wait);
+    ui_bar_end(&ui.bar);
     return err;
 }

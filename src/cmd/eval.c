@@ -157,7 +157,8 @@ const struct cli_cmd cmd_eval = {
     .brief = "token ids in, logits out: the forward pass alone",
     .text = "Runs the ids as one prefill, then --decode N more, and writes the logits of every "
             "token. Two ways of running a model can so be compared with cmp.",
-    .opts = {rows, common_model, common_threads, common_compute, common_talk},
+    .opts = {rows, common_model, common_pre, common_threads, common_compute, common_kv,
+             common_talk},
     .opts_bytes = sizeof(struct eval_opts),
     .pos_max = 1,
     .pos_offset = AT(common.pos),

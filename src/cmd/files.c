@@ -35,7 +35,7 @@ void files_init(void)
 
 /* ---- prompt ---------------------------------------------------------------------------------- */
 
-enum err prompt_check(struct common_opts *o)
+enum err prompt_check(struct common_opts *o, bool may_chat)
 {
     assert(o);
     if (o->pos[0]) {
@@ -54,12 +54,13 @@ enum err prompt_check(struct common_opts *o)
         else
             o->file = NULL;
     }
-    if (!o->prompt && !o->file && os_is_terminal(stdin))
-        return err_set(ERR_USAGE, "no text given: use -p TEXT, -f FILE, or pipe it in%s%s%s",
-                       o->model_from == CLI_FROM_ARG || !o->model ? "" : " (the first argument, '",
-                       o->model_from == CLI_FROM_ARG || !o->model ? "" : o->model,
-                       o->model_from == CLI_FROM_ARG || !o->model ? "" : "', is the model)");
-    return OK;
+    if (o->prompt || o->file || !os_is_terminal(stdin)) return OK;
+    const bool is_first = o->model_from != CLI_FROM_ARG && o->model;
+    const char *const model = o->model ? o->model : "";
+    return err_set(ERR_USAGE, "no text given: use -p TEXT, -f FILE, or pipe it in%s%s%s%s%s",
+                   is_first ? " (the first argument, '" : "", is_first ? model : "",
+                   is_first ? "', is the model)" : "",
+                   may_chat ? "; for a conversation: moxie chat " : "", may_chat ? model : "");
 }
 
 static int hex_digit(char c)
@@ -138,6 +139,12 @@ static enum err read_given(const struct common_opts *o, unsigned flags, struct t
     return err;
 }
 
+bool prompt_is_file(const struct common_opts *o)
+{
+    assert(o);
+    return o->file && strcmp(o->file, "-") != 0;
+}
+
 enum err prompt_read(const struct common_opts *o, unsigned flags, struct text *t)
 {
     assert(o);
@@ -147,19 +154,31 @@ enum err prompt_read(const struct common_opts *o, unsigned flags, struct text *t
     if (o->prompt) {
         err = read_given(o, flags, t);
     } else {
-        err = o->file && strcmp(o->file, "-") != 0
-                  ? os_read_all(o->file, PROMPT_BYTES_MAX, &t->s, &t->n)
-                  : read_stdin(o, t);
-        if (err == OK && t->n == 0 && !o->file && flags & PROMPT_NEEDED)
-            err = err_set(
-                ERR_USAGE,
-                "no prompt: standard input is empty; use -p TEXT, -f FILE, or pipe a text in");
+        err = prompt_is_file(o) ? os_read_all(o->file, PROMPT_BYTES_MAX, &t->s, &t->n)
+                                : read_stdin(o, t);
         if (err == OK && flags & PROMPT_CHOMP) chomp(t);
     }
     if (err == OK) return OK;
     mem_free(t->s);
     *t = (struct text){0};
     return err;
+}
+
+enum err prompt_begin(const struct engine *e, uint32_t **ids, size_t *n)
+{
+    assert(e);
+    assert(ids);
+    assert(n);
+    if (*n > 0) return OK;
+    if (engine_bos(e) == UINT32_MAX)
+        return err_set(ERR_INPUT,
+                       "the prompt is empty, and %s has no BOS token to start from; give some text",
+                       engine_info(e)->path);
+    engine_free(*ids);
+    *ids = mem_alloc_array(MEM_MISC, 1, sizeof **ids);
+    if (!*ids) return ERR_MEMORY;
+    (*ids)[(*n)++] = engine_bos(e);
+    return OK;
 }
 
 /* ---- ids ------------------------------------------------------------------------------------- */
@@ -223,14 +242,15 @@ done:
     return err;
 }
 
-/* ---- output ---------------------------------------------------------------------------------- */
-
-static enum err cannot_write(const char *name, int error)
+void ids_print(const uint32_t *ids, size_t n)
 {
-    if (os_interrupted()) return err_set(ERR_INTR, "interrupted while writing %s", name);
-    return err_set(ERR_RUN, "%s: cannot be written: %s", name,
-                   error ? strerror(error) : "the disk may be full");
+    assert(ids || n == 0);
+    /* No further write after a failed one: it would wait for the reader again after Ctrl-C. */
+    for (size_t i = 0; i < n && !ferror(stdout); i++) printf(i ? " %" PRIu32 : "%" PRIu32, ids[i]);
+    if (!ferror(stdout)) putchar('\n');
 }
+
+/* ---- output ---------------------------------------------------------------------------------- */
 
 /* The error number of a failed write may be gone by now, so the pipe itself is asked. */
 static bool reader_is_gone(FILE *f)
@@ -244,41 +264,39 @@ enum err out_flush(FILE *f, const char *name)
     assert(f);
     const int error = fflush(f) == 0 ? 0 : errno;
     if (error == 0 && !ferror(f)) return OK;
-    return reader_is_gone(f) ? ERR_END : cannot_write(name, error);
+    return reader_is_gone(f) ? ERR_END : os_write_failed(name, error);
 }
 
-static FILE *open_beside(struct out_file *o)
+bool out_is_same(FILE *a, FILE *b)
 {
-    const size_t n_temp = strlen(o->path) + 32;
-    o->temp = mem_alloc(MEM_MISC, n_temp);
-    if (!o->temp) return NULL;
-    snprintf(o->temp, n_temp, "%s.part%ld", o->path, (long)getpid());
-    const int fd = open(o->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    FILE *const f = fd < 0 ? NULL : fdopen(fd, "wb");
-    if (f) return f;
-    const int error = errno;
-    if (fd >= 0) close(fd);
-    mem_free(o->temp);
-    o->temp = NULL;
-    errno = error;
-    return NULL;
+    assert(a);
+    assert(b);
+    struct stat st_a, st_b;
+    return fstat(fileno(a), &st_a) == 0 && fstat(fileno(b), &st_b) == 0 &&
+           st_a.st_dev == st_b.st_dev && st_a.st_ino == st_b.st_ino;
 }
 
 enum err out_open(struct out_file *o, const char *path)
 {
     assert(o);
     assert(path);
-    *o = (struct out_file){.path = strcmp(path, "-") == 0 ? "standard output" : path};
+    *o = (struct out_file){.name = strcmp(path, "-") == 0 ? "standard output" : path};
+    if (!*path)
+        return err_set(ERR_USAGE, "the name of an output file is empty; give a path, or - for "
+                                  "standard output");
     /* A link is written through, not replaced: /dev/stdout is one. */
     struct stat st;
     const bool exists = lstat(path, &st) == 0;
-    if (strcmp(path, "-") == 0)
+    if (strcmp(path, "-") == 0) {
         o->f = stdout;
-    else if (exists && !S_ISREG(st.st_mode))
+    } else if (exists && !S_ISREG(st.st_mode)) {
         o->f = fopen(path, "wbe");
-    else
-        o->f = open_beside(o);
-    return o->f ? OK : cannot_write(path, errno);
+    } else {
+        const enum err err = part_open(&o->part, path);
+        o->f = o->part.f;
+        return err;
+    }
+    return o->f ? OK : os_write_failed(path, errno);
 }
 
 enum err out_write(struct out_file *o, const void *data, size_t n_bytes)
@@ -286,22 +304,20 @@ enum err out_write(struct out_file *o, const void *data, size_t n_bytes)
     assert(o->f);
     assert(data);
     if (fwrite(data, 1, n_bytes, o->f) == n_bytes) return OK;
-    return out_flush(o->f, o->path);
+    return out_flush(o->f, o->name);
 }
 
 enum err out_commit(struct out_file *o)
 {
     assert(o->f);
-    enum err err = out_flush(o->f, o->path);
-    if (err == OK && o->f != stdout) {
+    enum err err = out_flush(o->f, o->name);
+    if (err == OK && o->part.f) {
+        err = part_commit(&o->part);
+        o->f = NULL;
+    } else if (err == OK && o->f != stdout) {
         const int rc = fclose(o->f);
         o->f = NULL;
-        if (rc != 0) err = cannot_write(o->path, errno);
-    }
-    if (err == OK && o->temp && rename(o->temp, o->path) != 0) err = cannot_write(o->path, errno);
-    if (err == OK) {
-        mem_free(o->temp);
-        o->temp = NULL;
+        if (rc != 0) err = os_write_failed(o->name, errno);
     }
     out_abandon(o);
     return err;
@@ -310,9 +326,8 @@ enum err out_commit(struct out_file *o)
 void out_abandon(struct out_file *o)
 {
     assert(o);
-    if (o->f && o->f != stdout) fclose(o->f);
-    if (o->temp) unlink(o->temp);
-    mem_free(o->temp);
+    if (o->f && o->f != stdout && o->f != o->part.f) fclose(o->f);
+    part_abandon(&o->part);
     *o = (struct out_file){0};
 }
 

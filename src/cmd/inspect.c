@@ -13,8 +13,6 @@ struct inspect_opts {
 
 static const struct cli_opt rows[] = {
     {"json", 0, CLI_FLAG, AT(json), .help = "one JSON object instead of text"},
-    {"model", 'm', CLI_STR, AT(common.model), AT(common.model_from), "FILE",
-     .help = "model (GGUF); of a split file the first part. Without one: the embedded demo model"},
     {0},
 };
 
@@ -38,7 +36,7 @@ const struct cli_cmd cmd_inspect = {
     .name = "inspect",
     .args = "[MODEL]",
     .brief = "what is in a model file: keys, tensors, types, sizes",
-    .opts = {rows, common_talk},
+    .opts = {rows, common_model, common_talk},
     .opts_bytes = sizeof(struct inspect_opts),
     .pos_max = 1,
     .pos_offset = AT(common.pos),

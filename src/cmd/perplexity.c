@@ -139,7 +139,7 @@ static enum err report(const struct perplexity *p)
     json_t *const j = json_pack("{s:I, s:o, s:o, s:o}", "tokens", (json_int_t)p->n_scored, "nll",
                                 json_number(nll), "ppl", json_number(exp(nll)), "bits_per_byte",
                                 json_number(bits_per_byte));
-    if (!j) return err_set(ERR_MEMORY, "not enough memory for the report");
+    if (!j) return mem_short("the report");
     json_dumpf(j, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(j);
@@ -189,7 +189,8 @@ const struct cli_cmd cmd_perplexity = {
     .brief = "how well a model predicts a text: perplexity, bits per byte",
     .text = "Cuts the text into windows of -c tokens; the second half of each is predicted token "
             "by token. The convention is llama.cpp's, so figures can be compared.",
-    .opts = {rows, common_model, common_threads, common_compute, common_talk},
+    .opts = {rows, common_model, common_pre, common_threads, common_compute, common_kv,
+             common_talk},
     .opts_bytes = sizeof(struct perplexity_opts),
     .pos_max = 1,
     .pos_offset = AT(common.pos),

@@ -3,28 +3,23 @@
  *
  * Standard output carries the text that the model writes and nothing else, each piece as soon as it
  * is a whole character. Whatever ends it, the end of the text, -n, a full context or Ctrl-C, the
- * timings follow on standard error. Towards a terminal, control characters of the model are tamed
- * and the last line is ended.
+ * timings follow on standard error. Towards a terminal, cmd/show.h makes the text harmless, dims
+ * what the model says to itself, and ends the last line.
  */
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "base/ui.h"
 #include "cmd/files.h"
-#include "text/sample.h"
+#include "cmd/sampling.h"
+#include "cmd/show.h"
 
-#include <assert.h>
-#include <float.h>
 #include <inttypes.h>
+#include <string.h>
 
 struct run_opts {
     struct common_opts common;
-    int32_t n_predict;
-    float temp, top_p, min_p;
-    uint32_t top_k;
-    uint64_t seed;
-    enum cli_from seed_from;
-    bool escape, raw, special;
+    bool escape, special;
 };
 
 #define AT(field) offsetof(struct run_opts, field)
@@ -32,25 +27,8 @@ struct run_opts {
 static const struct cli_opt rows[] = {
     {"escape", 'e', CLI_FLAG, AT(escape),
      .help = "expand \\n, \\t, \\xHH and the like in the text of -p"},
-    {"raw", 0, CLI_FLAG, AT(raw),
-     .help = "continue the bare text, without the model's chat template"},
     {"parse-special", 0, CLI_FLAG, AT(special),
      .help = "control tokens written in the prompt count as such"},
-    {"n-predict", 'n', CLI_I32, AT(n_predict), .arg = "N", .min = -1, .max = INT32_MAX, .def = "-1",
-     .alias = "--predict",
-     .help = "tokens to write; -1: until the text ends or the context is full"},
-    {"ctx-size", 'c', CLI_U32, AT(common.n_ctx), AT(common.n_ctx_from), "N", .max = CTX_MAX,
-     .help = "context in tokens; 0: the model's own (default: that, but at most 4096)"},
-    {"temp", 0, CLI_F32, AT(temp), .arg = "T", .max = 100, .def = "0.8", .alias = "--temperature",
-     .help = "temperature; 0 always takes the likeliest token"},
-    {"top-k", 0, CLI_U32, AT(top_k), .arg = "K", .def = "40",
-     .help = "only the K likeliest tokens; 0: all"},
-    {"top-p", 0, CLI_F32, AT(top_p), .arg = "P", .max = 1, .def = "0.95",
-     .help = "only the likeliest tokens that reach probability P together; 1: all"},
-    {"min-p", 0, CLI_F32, AT(min_p), .arg = "P", .max = 1, .def = "0.05",
-     .help = "only tokens with P times the probability of the likeliest; 0: all"},
-    {"seed", 's', CLI_U64, AT(seed), AT(seed_from), "N",
-     .help = "seed of the random choices (default: random, printed on standard error)"},
     {0},
 };
 
@@ -58,30 +36,31 @@ struct run {
     const struct run_opts *o;
     struct engine *e;
     struct session *s;
-    struct sampler *sampler;
+    struct sampling sampling;
+    struct gen *gen;
     struct text prompt;
     uint32_t *ids; /* (n_ids) of the prompt */
     size_t n_ids;
-    struct tok_stream stream;
-    char *buf; /* (TOK_STREAM_BYTES_MAX) */
-    bool is_terminal;
-    bool open_line;    /* the last byte written was no newline */
-    bool is_full;      /* the context ended the text */
+    bool is_chat;   /* the prompt is a conversation, not a text to continue */
+    bool reasoning; /* the prompt ends with a mark: the answer begins inside */
+    struct show show;
     uint64_t start_ns; /* of the prefill */
-    uint64_t first_ns; /* when the first token was there; 0: none */
 };
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
-/* The first n bytes of buf go out. */
-static enum err put(struct run *r, size_t n)
+static enum err put(void *ctx, const char *text, size_t n)
 {
-    assert(n <= TOK_STREAM_BYTES_MAX);
-    if (n == 0) return OK;
-    if (r->is_terminal) ui_tame(r->buf, n);
-    r->open_line = r->buf[n - 1] != '\n';
-    fwrite(r->buf, 1, n, stdout);
-    return out_flush(stdout, "standard output");
+    struct run *const r = ctx;
+    return show_put(&r->show, text, n);
+}
+
+/* What follows on standard error begins a line of its own where a file gets both streams. The
+ * newline goes there, too: standard output has what the model wrote. */
+static void end_line(const struct run *r, enum err err)
+{
+    const bool is_said = err == OK ? !r->o->common.quiet : err != ERR_END;
+    if (r->show.open_line && is_said && out_is_same(stdout, stderr)) fputc('\n', stderr);
 }
 
 static void print_timings(const struct run *r)
@@ -93,125 +72,146 @@ static void print_timings(const struct run *r)
              st.n_prefill, st.prefill_ns ? (double)st.n_prefill * 1e9 / (double)st.prefill_ns : 0,
              st.n_decode, st.decode_ns ? (double)st.n_decode * 1e9 / (double)st.decode_ns : 0);
     ui_size(peak, os_rss_peak_bytes());
-    if (r->first_ns)
+    const uint64_t first_ns = r->gen ? gen_first_ns(r->gen) : 0;
+    if (first_ns)
         cmd_note(&r->o->common, "first token after %.3f s, peak memory %s",
-                 (double)(r->first_ns - r->start_ns) / 1e9, peak);
+                 (double)(first_ns - r->start_ns) / 1e9, peak);
     else
         cmd_note(&r->o->common, "peak memory %s", peak);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static enum err tokenize(struct run *r)
+static enum err bare_ids(struct run *r)
 {
     const unsigned flags = ENGINE_TOK_BOS | (r->o->special ? ENGINE_TOK_SPECIAL : 0u);
     const enum err err = engine_tokenize(r->e, r->prompt.s, r->prompt.n, flags, &r->ids, &r->n_ids);
-    if (err || r->n_ids > 0) return err;
-    engine_free(r->ids);
-    r->ids = NULL;
-    if (engine_bos(r->e) == UINT32_MAX)
-        return err_set(ERR_INPUT,
-                       "the prompt is empty, and %s has no BOS token to start from; give some text",
-                       engine_info(r->e)->path);
-    r->ids = mem_alloc_array(MEM_MISC, 1, sizeof *r->ids);
-    if (!r->ids) return ERR_MEMORY;
-    r->ids[r->n_ids++] = engine_bos(r->e);
-    return OK;
+    r->reasoning = show_opens(r->prompt.s, r->prompt.n);
+    return err ? err : prompt_begin(r->e, &r->ids, &r->n_ids);
 }
 
-static enum err open_sampler(struct run *r)
+/* What a person says, maybe after a system message. */
+static json_t *conversation(const char *system, const struct text *said)
 {
-    const struct run_opts *const o = r->o;
-    struct sample_opts so = {.temp = o->temp, .top_k = o->top_k, .seed = o->seed};
-    so.top_p =
-        o->top_p > 0 ? o->top_p : FLT_MIN; /* 0: the likeliest alone, as llama.cpp takes it */
-    so.min_p = o->min_p < 1 ? o->min_p : 1 - FLT_EPSILON; /* 1: those as likely as the likeliest */
-    if (o->seed_from == CLI_FROM_DEFAULT)
-        so.seed = os_random_seed() & UINT32_MAX; /* short enough to type */
-    if (o->seed_from == CLI_FROM_DEFAULT && o->temp > 0)
-        cmd_note(&o->common, "seed %" PRIu64, so.seed);
-    return sampler_open(&r->sampler, &so, engine_info(r->e)->n_vocab);
+    if (!system) return json_pack("[{s:s, s:s%}]", "role", "user", "content", said->s, said->n);
+    return json_pack("[{s:s, s:s}, {s:s, s:s%}]", "role", "system", "content", system, "role",
+                     "user", "content", said->s, said->n);
 }
 
-static enum err generate(struct run *r)
+static enum err chat_ids(struct run *r, const struct chat *c)
 {
-    const uint64_t n_max = r->o->n_predict < 0 ? UINT64_MAX : (uint64_t)r->o->n_predict;
-    enum err err = cmd_interrupted();
-    for (uint64_t n = 0; n < n_max && err == OK; n++) {
-        assert(session_logits(r->s));
-        const uint32_t id = sampler_next(r->sampler, session_logits(r->s));
-        if (n == 0) r->first_ns = os_time_ns();
-        if (engine_is_eog(r->e, id)) return OK;
-        err = put(r, engine_stream_put(r->e, &r->stream, id, r->buf, TOK_STREAM_BYTES_MAX));
-        if (err || n + 1 == n_max) return err;
-        err = cmd_interrupted();
-        if (err == OK) err = session_step(r->s, id);
-        r->is_full = err == ERR_END;
-        if (r->is_full) return OK;
+    json_t *const j = conversation(r->o->common.system, &r->prompt);
+    if (!j)
+        return err_set(ERR_INPUT, "the prompt is not valid UTF-8, which a chat template needs; "
+                                  "convert it, or let the model continue its bytes with --raw");
+    struct origin_text text = {0};
+    enum err err = chat_render(c, j, CHAT_GENERATE, &text);
+    if (r->o->special) text.n_data = 0; /* as if the template had written all of it */
+    if (err == OK) err = engine_tokenize_origin(r->e, &text, ENGINE_TOK_BOS, &r->ids, &r->n_ids);
+    if (err == OK) r->reasoning = show_opens(text.s, text.n);
+    origin_text_fini(&text);
+    json_decref(j);
+    return err ? err : prompt_begin(r->e, &r->ids, &r->n_ids);
+}
+
+/* A model that was never told what a chat looks like continues texts; a system message asks for a
+ * chat all the same. */
+static enum err tokenize(struct run *r)
+{
+    const struct common_opts *const common = &r->o->common;
+    if (common->raw) return bare_ids(r);
+    const struct chat *c = NULL;
+    const enum err err = engine_chat(r->e, &c);
+    if (err) return err;
+    r->is_chat = chat_kind(c) != CHAT_PLAIN || common->system;
+    if (r->is_chat) {
+        cmd_note_chat(common, r->e, chat_kind(c));
+        return chat_ids(r, c);
     }
-    return err;
+    if (!engine_info(r->e)->is_demo)
+        cmd_note(common,
+                 "%s has no chat template: continuing the bare text (--raw says that this "
+                 "is meant)",
+                 engine_info(r->e)->path);
+    return bare_ids(r);
 }
 
-/* What is held back of an unfinished character goes out, the line of a terminal is ended. */
-static enum err finish(struct run *r)
+static enum err open_gen(struct run *r)
 {
-    const enum err err = put(r, engine_stream_end(&r->stream, r->buf, TOK_STREAM_BYTES_MAX));
-    if (err || !r->is_terminal || !r->open_line) return err;
-    r->buf[0] = '\n';
-    return put(r, 1);
+    const struct common_opts *const common = &r->o->common;
+    const enum err err = sampling_init(&r->sampling, common, r->e, r->is_chat);
+    if (err) return err;
+    const struct gen_opts *const g = &r->sampling.gen;
+    if (!r->sampling.seed_given && g->sample.temp > 0)
+        cmd_note(common, "seed %" PRIu64, g->sample.seed);
+    return gen_open(&r->gen, r->e, g, r->ids, r->n_ids);
 }
 
 static enum err write_text(struct run *r)
 {
-    enum err err = cmd_session(&r->s, r->e, &r->o->common, cmd_n_ctx(&r->o->common, 0));
+    const struct common_opts *const common = &r->o->common;
+    enum err err = cmd_session(&r->s, r->e, common, cmd_n_ctx(common, 0));
     if (err) return err;
-    assert(r->n_ids > 0);
+    err = open_gen(r);
+    if (err) return err;
     r->start_ns = os_time_ns();
-    err = cmd_prefill(r->s, &r->o->common, r->ids, r->n_ids);
-    if (err == OK) err = open_sampler(r);
-    if (err == OK) err = generate(r);
-    if (err == OK || err == ERR_INTR) {
-        const enum err err_end = finish(r);
+    err = cmd_prefill(r->s, common, r->ids, r->n_ids);
+    if (err == OK) {
+        show_open(&r->show, stdout, false);
+        show_begin(&r->show, r->reasoning);
+        err = gen_answer(r->gen, r->s, put, r);
+        const enum err err_end = show_end(&r->show);
         if (err == OK) err = err_end;
+        end_line(r, err);
     }
-    if (r->is_full)
-        cmd_note(&r->o->common, "the context of %" PRIu32 " tokens is full; -c sets a larger one",
+    if (gen_finish(r->gen) == GEN_CONTEXT)
+        cmd_note(common,
+                 "the context of %" PRIu32 " tokens is full; -c sets a larger one, --ctx-shift "
+                 "goes on without the oldest text",
                  session_n_ctx(r->s));
     if (err == OK || err == ERR_INTR) print_timings(r);
     return err;
+}
+
+/* The command line goes before the environment; of that, --raw before the system message. */
+static enum err choose_raw(struct common_opts *o)
+{
+    if (!o->raw || !o->system) return OK;
+    if (o->raw_from == CLI_FROM_ARG && o->system_from == CLI_FROM_ARG)
+        return err_set(ERR_USAGE, "--raw has no place for a system message; leave one of them out");
+    o->raw = o->system_from < CLI_FROM_ARG;
+    return OK;
 }
 
 static enum err run(struct run *r, struct common_opts *common)
 {
     enum err err = cmd_model(common, true);
     if (err) return err;
-    err = prompt_check(common);
+    err = prompt_check(common, true);
     if (err) return err;
-    err = cmd_open(&r->e, common, ENGINE_RUN);
+    err = choose_raw(common);
     if (err) return err;
-    if (engine_info(r->e)->has_template && !r->o->raw)
-        cmd_note(common, "this model has a chat template, which this version does not apply yet: "
-                         "it continues the bare text (--raw says that this is meant)");
-    const unsigned flags =
-        PROMPT_APPEND | PROMPT_CHOMP | PROMPT_NEEDED | (r->o->escape ? PROMPT_ESCAPES : 0u);
-    err = prompt_read(common, flags, &r->prompt);
+    const unsigned flags = PROMPT_APPEND | PROMPT_CHOMP | (r->o->escape ? PROMPT_ESCAPES : 0u);
+    if (prompt_is_file(common)) err = prompt_read(common, flags, &r->prompt);
+    if (err == OK) err = cmd_open(&r->e, common, ENGINE_RUN);
+    if (err == OK && !prompt_is_file(common)) err = prompt_read(common, flags, &r->prompt);
     if (err) return err;
+    if (r->prompt.n == 0) cmd_note(common, "the prompt is empty: the text begins from nothing");
+    sampling_for_demo(common, r->e);
     err = tokenize(r);
-    if (err) return err;
-    r->buf = mem_alloc(MEM_MISC, TOK_STREAM_BYTES_MAX);
-    return r->buf ? write_text(r) : ERR_MEMORY;
+    return err ? err : write_text(r);
 }
 
 static int run_main(void *opts)
 {
     struct run_opts *const o = opts;
-    struct run r = {.o = o, .is_terminal = os_is_terminal(stdout)};
+    struct run r = {.o = o};
     const enum err err = run(&r, &o->common);
     const int code = cmd_exit(err);
-    mem_free(r.buf);
     mem_free(r.ids);
     mem_free(r.prompt.s);
-    sampler_close(r.sampler);
+    gen_close(r.gen);
+    sampling_fini(&r.sampling);
     session_free(r.s);
     engine_close(r.e);
     return code;
@@ -220,11 +220,15 @@ static int run_main(void *opts)
 const struct cli_cmd cmd_run = {
     .name = "run",
     .args = "[MODEL [PROMPT]]",
-    .brief = "write on from a prompt",
-    .text = "Continues a text. The prompt is the second argument, the text of -p, a file (-f) or "
-            "standard input; standard input that is no terminal is appended to -p after an empty "
-            "line. The answer goes to standard output, all else to standard error.",
-    .opts = {common_prompt, rows, common_model, common_threads, common_compute, common_talk},
+    .brief = "answer a prompt, or write on from it",
+    .text = "Puts the prompt into the model's chat template and writes the answer; a model without "
+            "one continues the text, and so does every model with --raw. The prompt is the second "
+            "argument, the text of -p, a file (-f) or standard input; standard input that is no "
+            "terminal is appended to -p after an empty line. The answer goes to standard output, "
+            "all else to standard error.",
+    .opts = {common_prompt, rows, common_system, common_raw, common_ctx, common_sampling,
+             common_shift, common_model, common_pre, common_chat, common_threads, common_compute,
+             common_kv, common_talk},
     .opts_bytes = sizeof(struct run_opts),
     .pos_max = 2,
     .pos_offset = AT(common.pos),

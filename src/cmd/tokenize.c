@@ -5,8 +5,6 @@
 #include "base/mem.h"
 #include "cmd/files.h"
 
-#include <inttypes.h>
-
 /* ---- tokenize -------------------------------------------------------------------------------- */
 
 struct tokenize_opts {
@@ -33,10 +31,7 @@ static enum err tokenize(const struct tokenize_opts *o, const struct engine *e,
         (o->no_bos ? 0u : ENGINE_TOK_BOS) | (o->special ? ENGINE_TOK_SPECIAL : 0u);
     const enum err err = engine_tokenize(e, t->s, t->n, flags, &ids, &n);
     if (err) return err;
-    /* No further write after a failed one: it would wait for the reader again after Ctrl-C. */
-    for (size_t i = 0; i < n && !ferror(stdout); i++)
-        printf(i ? " %" PRIu32 : "%" PRIu32, ids[i]);
-    if (!ferror(stdout)) putchar('\n');
+    ids_print(ids, n);
     engine_free(ids);
     return cmd_interrupted();
 }
@@ -47,7 +42,7 @@ static int tokenize_main(void *opts)
     struct engine *e = NULL;
     struct text t = {0};
     enum err err = cmd_model(&o->common, false);
-    if (err == OK) err = prompt_check(&o->common);
+    if (err == OK) err = prompt_check(&o->common, false);
     if (err == OK) err = cmd_open(&e, &o->common, ENGINE_VOCAB);
     if (err == OK) err = prompt_read(&o->common, 0, &t);
     if (err == OK) err = tokenize(o, e, &t);
@@ -63,7 +58,7 @@ const struct cli_cmd cmd_tokenize = {
     .brief = "text to token ids",
     .text = "Prints the ids of the text of -p, of a file (-f) or of standard input on one line, "
             "separated by single spaces.",
-    .opts = {common_prompt, tokenize_rows, common_model, common_talk},
+    .opts = {common_prompt, tokenize_rows, common_model, common_pre, common_talk},
     .opts_bytes = sizeof(struct tokenize_opts),
     .pos_max = 1,
     .pos_offset = AT(common.pos),
@@ -120,7 +115,7 @@ const struct cli_cmd cmd_detokenize = {
     .text = "Writes the bytes that the ids stand for, and nothing else. Ids from `tokenize "
             "--no-bos` give the text back, byte for byte; control tokens are written as their "
             "text.",
-    .opts = {detokenize_rows, common_model, common_talk},
+    .opts = {detokenize_rows, common_model, common_pre, common_talk},
     .opts_bytes = sizeof(struct detokenize_opts),
     .pos_max = 1,
     .pos_offset = AT(common.pos),

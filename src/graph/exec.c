@@ -1,8 +1,10 @@
 /*
  * exec.c: one step of a graph.
  *
- * Rows before GOP_OUT_ROWS are the step's tokens. After it they are the rows whose logits are
- * wanted, taken OUT_ROWS_MAX at a time, because a row of logits is as wide as the vocabulary.
+ * Rows before GOP_OUT_ROWS are the step's tokens, run after run; what looks at other positions
+ * (caches, attention, recurrences) takes the rows of one run at a time, all else takes them
+ * together. After GOP_OUT_ROWS they are the rows whose logits are wanted, taken OUT_ROWS_MAX at a
+ * time, because a row of logits is as wide as the vocabulary.
  *
  * Attention and experts are where a graph meets the outside: the spans of the cache come in rising
  * order from kv_src whatever tier holds them; experts come from expert_src in any order, work on
@@ -19,6 +21,8 @@
 #include <string.h>
 
 #define OUT_ROWS_MAX 32 /* logit rows at once: a vocabulary matrix is read once for this many */
+#define PAIRS_ENOUGH                                                                               \
+    512 /* of one call with experts: seconds on the slowest, and work for all threads */
 
 struct exec {
     const struct graph *g;
@@ -30,6 +34,7 @@ struct exec {
     float **cos, **sin; /* (n_rope) of (n_row_max, n_rot / 2) */
     uint32_t *pos;      /* (n_row_max) */
     uint64_t n_step;
+    bool may_stop; /* this step takes long enough to be left in the middle */
     /* experts of one operation: see struct moe_rows */
     uint32_t n_used_max, n_expert_max;
     uint32_t *id, *token, *at, *first, *expert, *slot_of;
@@ -136,8 +141,8 @@ static float *at_value(const struct exec *x, struct gval v, size_t *stride)
                          : x->arena + b->offset * x->n_row_max + v.at;
 }
 
-static enum err bind(const struct exec *x, const struct gop *op, const struct step *s,
-                     uint32_t n_row, struct op_io *io)
+static void bind(const struct exec *x, const struct gop *op, const struct step *s, uint32_t n_row,
+                 struct op_io *io)
 {
     *io = (struct op_io){.n_row = n_row, .token = s->token, .pos = x->pos};
     for (int i = 0; i < GOP_SRC_MAX; i++) io->src[i] = at_value(x, op->src[i], &io->src_stride[i]);
@@ -153,20 +158,31 @@ static enum err bind(const struct exec *x, const struct gop *op, const struct st
         io->h_up = at_value(x, op->u.moe.h_up, &dense);
         io->y = at_value(x, op->u.moe.y, &dense);
     }
-    if (op->kind == GOP_CONV || op->kind == GOP_GDN || op->kind == GOP_SSM)
-        return x->ports->state.get(x->ports->state.self, s->seq, op->layer, &io->state);
-    return OK;
+}
+
+/* Rows [row0, row0 + n) of an operation that reads and writes its rows in the same places. */
+static struct op_io some_rows(const struct op_io *io, uint32_t row0, uint32_t n)
+{
+    struct op_io part = *io;
+    part.n_row = n;
+    part.token += row0;
+    part.pos += row0;
+    for (int i = 0; i < GOP_SRC_MAX; i++)
+        if (part.src[i]) part.src[i] += row0 * part.src_stride[i];
+    for (int i = 0; i < GOP_OUT_MAX; i++)
+        if (part.dst[i]) part.dst[i] += row0 * part.dst_stride[i];
+    return part;
 }
 
 /* Angles in double: a float32 product loses 1e-3 rad at position 10^4. */
-static void fill_rope(struct exec *x, const struct step *s)
+static void fill_rope(struct exec *x, uint32_t n_row)
 {
     for (uint32_t i = 0; i < x->g->n_rope; i++) {
         const struct grope_table *t = &x->g->rope[i];
         const uint32_t n = t->n_rot / 2;
-        for (uint32_t r = 0; r < s->n_tok; r++) {
+        for (uint32_t r = 0; r < n_row; r++) {
             for (uint32_t j = 0; j < n; j++) {
-                const double angle = (double)(s->pos0 + r) * (double)t->inv_freq[j];
+                const double angle = (double)x->pos[r] * (double)t->inv_freq[j];
                 x->cos[i][(size_t)r * n + j] = (float)(cos(angle) * (double)t->magnitude);
                 x->sin[i][(size_t)r * n + j] = (float)(sin(angle) * (double)t->magnitude);
             }
@@ -174,39 +190,71 @@ static void fill_rope(struct exec *x, const struct step *s)
     }
 }
 
-/* ---- operations that call ports -------------------------------------------------------------- */
+/* A piece of a prompt may take a minute; single tokens are let finish: they are whole. */
+static enum err check_signals(const struct exec *x)
+{
+    return x->may_stop && os_interrupted() ? err_set(ERR_INTR, "interrupted") : OK;
+}
+
+/* ---- operations that call ports, on the rows of one run -------------------------------------- */
 
 static enum err run_kv(struct exec *x, const struct gop *op, const struct op_io *io,
-                       const struct step *s)
+                       const struct step_run *run)
 {
     const struct kv_src *kv = &x->ports->kv;
-    return kv->append(kv->self, s->seq, op->layer, s->pos0, io->n_row, io->src[0],
+    return kv->append(kv->self, run->seq, op->layer, run->pos0, io->n_row, io->src[0],
                       io->src_stride[0], io->src[1], io->src_stride[1]);
 }
 
 static enum err run_attn(struct exec *x, const struct gop *op, const struct op_io *io,
-                         const struct step *s)
+                         const struct step_run *run)
 {
     const struct kv_src *kv = &x->ports->kv;
     const struct backend *be = x->be;
     const struct gattn *a = &op->u.attn;
     /* The first query's window starts earliest: keys below it are visible to none. */
-    const uint32_t begin = a->window && s->pos0 >= a->window ? s->pos0 - a->window + 1 : 0;
+    const uint32_t begin = a->window && run->pos0 >= a->window ? run->pos0 - a->window + 1 : 0;
     struct kv_iter it;
     enum err e = be->attn_begin(be->self, op, io);
     if (e) return e;
-    e = kv->iter(kv->self, s->seq, a->kv_layer, begin, s->pos0 + io->n_row, &it);
+    e = kv->iter(kv->self, run->seq, a->kv_layer, begin, run->pos0 + io->n_row, &it);
     if (e) return e;
     for (;;) {
         struct kv_span span;
         e = kv->next(&it, &span);
         if (e) break;
         e = be->attn_span(be->self, op, io, &span, kv->type_k, kv->type_v);
+        if (e == OK) e = check_signals(x);
         if (e) break;
     }
     kv->done(&it);
     return e == ERR_END ? be->attn_end(be->self, op, io) : e;
 }
+
+static enum err run_recurrent(struct exec *x, const struct gop *op, struct op_io *io,
+                              const struct step_run *run)
+{
+    const struct state_src *st = &x->ports->state;
+    const enum err e = st->get(st->self, run->seq, op->layer, &io->state);
+    return e ? e : x->be->run(x->be->self, op, io);
+}
+
+static enum err for_runs(struct exec *x, const struct gop *op, const struct op_io *io,
+                         const struct step *s)
+{
+    uint32_t row0 = 0;
+    for (uint32_t i = 0; i < s->n_run; row0 += s->run[i++].n_tok) {
+        struct op_io part = some_rows(io, row0, s->run[i].n_tok);
+        const enum err e = op->kind == GOP_KV     ? run_kv(x, op, &part, &s->run[i])
+                           : op->kind == GOP_ATTN ? run_attn(x, op, &part, &s->run[i])
+                                                  : run_recurrent(x, op, &part, &s->run[i]);
+        if (e) return e;
+    }
+    assert(row0 == io->n_row);
+    return OK;
+}
+
+/* ---- experts --------------------------------------------------------------------------------- */
 
 /* Sorts the pairs of a step by expert: counts, then places, both in order, so the sort is
  * stable. */
@@ -245,22 +293,36 @@ static struct moe_rows sort_pairs(struct exec *x, const struct gmoe *m, uint32_t
                              .n_want = n_want};
 }
 
+/* Experts that are complete, for one call; waits for the first. ERR_END, ERR_AGAIN: there are no
+ * more, or none yet; *n of them are there whatever is returned. */
+static enum err collect(const struct exec *x, const struct moe_rows *rows, struct expert_set *set,
+                        struct expert_view *view, uint32_t *n)
+{
+    uint32_t n_pair = 0;
+    enum err e = OK;
+    *n = 0;
+    while (e == OK && *n < EXPERT_VIEWS_MAX && n_pair < PAIRS_ENOUGH) {
+        e = x->ports->experts.next(set, *n == 0, &view[*n]);
+        if (e) break;
+        assert(view[*n].slot < rows->n_want);
+        n_pair += rows->first[view[*n].slot + 1] - rows->first[view[*n].slot];
+        ++*n;
+    }
+    return e;
+}
+
 /* Works on whatever experts are complete while the others arrive. */
 static enum err run_experts(struct exec *x, const struct gop *op, const struct op_io *io,
                             const struct moe_rows *rows, struct expert_set *set)
 {
-    const struct expert_src *src = &x->ports->experts;
     struct expert_view view[EXPERT_VIEWS_MAX];
-    uint32_t n_seen = 0;
+    uint32_t n_seen = 0, n;
     for (;;) {
-        uint32_t n = 0;
-        enum err e = src->next(set, true, &view[0]);
-        while (e == OK && ++n < EXPERT_VIEWS_MAX) e = src->next(set, false, &view[n]);
-        const bool bad = e != OK && e != ERR_END && e != ERR_AGAIN;
-        const enum err e_run =
-            n && !bad ? x->be->moe_experts(x->be->self, op, io, rows, view, n) : OK;
-        for (uint32_t i = 0; i < n; i++) src->release(set, &view[i]);
-        if (bad) return e;
+        const enum err e = collect(x, rows, set, view, &n);
+        enum err e_run = e == ERR_END || e == ERR_AGAIN ? OK : e;
+        if (e_run == OK && n) e_run = x->be->moe_experts(x->be->self, op, io, rows, view, n);
+        for (uint32_t i = 0; i < n; i++) x->ports->experts.release(set, &view[i]);
+        if (e_run == OK) e_run = check_signals(x);
         if (e_run) return e_run;
         n_seen += n;
         if (e != ERR_END) continue;
@@ -297,13 +359,14 @@ static enum err run_op(struct exec *x, uint32_t i_op, const struct step *s, uint
 {
     const struct gop *op = &x->g->op[i_op];
     struct op_io io;
-    const enum err e = bind(x, op, s, n_row, &io);
-    if (e) return e;
+    bind(x, op, s, n_row, &io);
     switch (op->kind) {
     case GOP_KV:
-        return run_kv(x, op, &io, s);
     case GOP_ATTN:
-        return run_attn(x, op, &io, s);
+    case GOP_CONV:
+    case GOP_GDN:
+    case GOP_SSM:
+        return for_runs(x, op, &io, s);
     case GOP_MOE:
         return run_moe(x, op, &io);
     case GOP_REDUCE:
@@ -315,16 +378,20 @@ static enum err run_op(struct exec *x, uint32_t i_op, const struct step *s, uint
 
 /* ---- the step -------------------------------------------------------------------------------- */
 
-/* Rows [row0, row0 + n) of the hidden state through the rest of the list, to the logits. */
-static enum err run_head(struct exec *x, uint32_t i_out, const struct step *s, uint32_t row0,
-                         uint32_t n)
+struct out_row {
+    uint32_t i_run, row, pos;
+};
+
+/* These rows of the hidden state through the rest of the list, to the logits. */
+static enum err run_head(struct exec *x, uint32_t i_out, const struct step *s,
+                         const struct out_row *want, uint32_t n)
 {
     const struct gop *out = &x->g->op[i_out];
     size_t from_stride, to_stride;
     const float *from = at_value(x, out->src[0], &from_stride);
     float *to = at_value(x, out->dst[0], &to_stride);
     for (uint32_t i = 0; i < n; i++)
-        memcpy(to + i * to_stride, from + (row0 + i) * from_stride, out->src[0].n * sizeof *to);
+        memcpy(to + i * to_stride, from + want[i].row * from_stride, out->src[0].n * sizeof *to);
     for (uint32_t i = i_out + 1; i < x->g->n_op; i++) {
         const enum err e = run_op(x, i, s, n);
         if (e) return e;
@@ -332,31 +399,53 @@ static enum err run_head(struct exec *x, uint32_t i_out, const struct step *s, u
     size_t stride;
     const float *logits = at_value(x, x->g->logits, &stride);
     for (uint32_t i = 0; i < n; i++) {
-        const enum err e = s->on_row(s->ctx, s->pos0 + row0 + i, logits + i * stride);
+        const enum err e = s->on_row(s->ctx, want[i].i_run, want[i].pos, logits + i * stride);
         if (e) return e;
     }
     return OK;
 }
 
+static enum err run_heads(struct exec *x, uint32_t i_out, const struct step *s)
+{
+    struct out_row want[OUT_ROWS_MAX];
+    uint32_t n = 0, row0 = 0;
+    for (uint32_t i = 0; i < s->n_run; row0 += s->run[i++].n_tok) {
+        for (uint32_t t = s->run[i].out_from; t < s->run[i].n_tok; t++) {
+            want[n++] = (struct out_row){i, row0 + t, s->run[i].pos0 + t};
+            if (n < x->n_out_max) continue;
+            const enum err e = run_head(x, i_out, s, want, n);
+            if (e) return e;
+            n = 0;
+        }
+    }
+    return n ? run_head(x, i_out, s, want, n) : OK;
+}
+
+static uint32_t fill_pos(struct exec *x, const struct step *s)
+{
+    uint32_t n_row = 0;
+    for (uint32_t i = 0; i < s->n_run; i++) {
+        assert(s->run[i].n_tok >= 1);
+        assert(s->run[i].n_tok <= x->n_row_max - n_row);
+        for (uint32_t t = 0; t < s->run[i].n_tok; t++) x->pos[n_row++] = s->run[i].pos0 + t;
+    }
+    return n_row;
+}
+
 enum err exec_step(struct exec *x, const struct step *s)
 {
-    assert(s->n_tok >= 1);
-    assert(s->n_tok <= x->n_row_max);
-    for (uint32_t i = 0; i < s->n_tok; i++) x->pos[i] = s->pos0 + i;
-    fill_rope(x, s);
+    assert(s->n_run >= 1);
+    const uint32_t n_row = fill_pos(x, s);
+    fill_rope(x, n_row);
     x->n_step++;
+    x->may_stop = n_row > s->n_run;
     uint32_t i_op = 0;
     for (; i_op < x->g->n_op && x->g->op[i_op].kind != GOP_OUT_ROWS; i_op++) {
-        /* A piece of a prompt may take a minute; one token is let finish, so that it is whole. */
-        if (s->n_tok > 1 && os_interrupted()) return err_set(ERR_INTR, "interrupted");
-        const enum err e = run_op(x, i_op, s, s->n_tok);
+        enum err e = check_signals(x);
+        if (e == OK) e = run_op(x, i_op, s, n_row);
         if (e) return e;
     }
+    x->may_stop = false;
     assert(i_op < x->g->n_op);
-    for (uint32_t row = s->out_from; row < s->n_tok; row += x->n_out_max) {
-        const uint32_t n = s->n_tok - row < x->n_out_max ? s->n_tok - row : x->n_out_max;
-        const enum err e = run_head(x, i_op, s, row, n);
-        if (e) return e;
-    }
-    return OK;
+    return run_heads(x, i_op, s);
 }

@@ -11,8 +11,11 @@
  *             next, never zeros.
  * kv_src      Spans are borrowed until the following next or done; append keeps nothing. One writer
  *             and its readers per (seq, layer) in turn. If append fails, what was there stays.
- * state_src   The state is borrowed until the step ends. get comes from the executor, save and
- *             restore from the session. If save fails, nothing moves.
+ * state_src   The state is borrowed until the step ends. get comes from the executor, all else from
+ *             the owner of the timelines. If save fails, nothing moves; if copy fails, `to` is
+ *             restored to 0 by the caller.
+ * both        A seq is one timeline, numbered by its owner below SEQS_MAX: it exists, empty, from
+ *             seq_open to seq_close.
  * comm        Buffers stay the caller's. One thread drives the order. A lost peer fails the
  *             operation; the engine stays alive.
  */
@@ -92,6 +95,10 @@ struct kv_src {
     enum err (*next)(struct kv_iter *it, struct kv_span *span); /* ERR_END after the last */
     void (*done)(struct kv_iter *it);
     enum err (*trim)(void *self, uint32_t seq, uint32_t n_pos_keep);
+    enum err (*seq_open)(void *self, uint32_t seq);
+    void (*seq_close)(void *self, uint32_t seq); /* fine when it is not open */
+    /* Positions [0, n_pos) of `to` become those of `from`. */
+    enum err (*copy)(void *self, uint32_t from, uint32_t to, uint32_t n_pos);
 };
 
 /* ---- recurrent state (short convolutions, SSM, gated delta net) ------------------------------ */
@@ -102,6 +109,14 @@ struct state_src { /* fixed size per (seq, layer); cannot be trimmed like KV. Ze
     enum err (*save)(void *self, uint32_t seq, uint32_t pos); /* checkpoint at a position */
     /* The nearest checkpoint at or before pos; later ones are forgotten. */
     enum err (*restore)(void *self, uint32_t seq, uint32_t pos, uint32_t *pos_got);
+    /* Where restore would land. */
+    uint32_t (*nearest)(void *self, uint32_t seq, uint32_t pos);
+    enum err (*seq_open)(void *self, uint32_t seq);
+    void (*seq_close)(void *self, uint32_t seq); /* fine when it is not open */
+    /* The live state of `to`, and its one checkpoint, become the state that `from` has at pos_live,
+     * its live one, or that of the nearest checkpoint at or before pos where pos differs. */
+    enum err (*copy)(void *self, uint32_t from, uint32_t pos_live, uint32_t to, uint32_t pos,
+                     uint32_t *pos_got);
 };
 
 /* ---- peers ----------------------------------------------------------------------------------- */

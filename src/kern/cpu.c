@@ -17,25 +17,43 @@
 #include <stdint.h>
 #include <string.h>
 
-struct level {
-    const char *name;  /* as in --cpu-mask */
-    const char *shown; /* as told to the user: the name and what goes with it */
-    unsigned flag;
-};
+static const char no_feature[] = "the processor does not have it";
 
 #if defined(__x86_64__)
 
 #include <cpuid.h>
 
-static const struct level ladder[] = {
-    {"sse", "sse", CPU_SSE},
-    {"avx2", "avx2", CPU_AVX2},
-    {"avx512", "avx512", CPU_AVX512},
-    {"vnni", "avx512 vnni", CPU_VNNI},
-};
-
 struct leaf {
     unsigned a, b, c, d;
+};
+
+struct level {
+    struct cpu_level l;
+    const char *shown;   /* as told to the user: the name and what goes with it */
+    unsigned l1_c;       /* bits that leaf 1 must have in ecx, */
+    unsigned l7_b, l7_c; /* and leaf 7 in ebx and ecx */
+    uint64_t saved;      /* registers that the operating system must save: bits of XCR0 */
+};
+
+#define SAVED_YMM 0x06 /* xmm, ymm */
+#define SAVED_ZMM 0xe6 /* and masks, upper halves, zmm16-31 */
+
+static const char no_os[] = "the operating system does not save its registers";
+
+static const struct level ladder[] = {
+    {.l = {"sse", "SSE3, SSSE3 and SSE4.1", CPU_SSE, NULL},
+     .shown = "sse",
+     .l1_c = bit_SSE3 | bit_SSSE3 | bit_SSE4_1},
+    {.l = {"avx2", "AVX, AVX2, FMA and F16C", CPU_AVX2, NULL},
+     .shown = "avx2",
+     .l1_c = bit_AVX | bit_FMA | bit_F16C,
+     .l7_b = bit_AVX2,
+     .saved = SAVED_YMM},
+    {.l = {"avx512", "AVX-512 F, BW, DQ and VL", CPU_AVX512, NULL},
+     .shown = "avx512",
+     .l7_b = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL,
+     .saved = SAVED_ZMM},
+    {.l = {"vnni", "AVX512_VNNI", CPU_VNNI, NULL}, .shown = "avx512 vnni", .l7_c = bit_AVX512VNNI},
 };
 
 static struct leaf cpuid(unsigned leaf, unsigned sub)
@@ -55,65 +73,86 @@ static uint64_t os_saves(const struct leaf *l1)
     return (uint64_t)hi << 32 | lo;
 }
 
-static bool has(unsigned reg, unsigned bits)
+static bool has(uint64_t found, uint64_t bits)
 {
-    return (reg & bits) == bits;
+    return (found & bits) == bits;
 }
 
-unsigned cpu_detect(void)
+static const char *lacks_of(const struct level *level)
 {
-    const uint64_t saves_avx = 0x06;    /* xmm, ymm */
-    const uint64_t saves_avx512 = 0xe6; /* and masks, upper halves, zmm16-31 */
     const struct leaf l1 = cpuid(1, 0);
     const struct leaf l7 = cpuid(7, 0);
-    const uint64_t saves = os_saves(&l1);
-    const unsigned avx512_b = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
-
-    unsigned flags = 0;
-    if (!has(l1.c, bit_SSE3 | bit_SSSE3 | bit_SSE4_1)) return flags;
-    flags |= CPU_SSE;
-    if (!has(l1.c, bit_AVX | bit_FMA | bit_F16C) || !has(l7.b, bit_AVX2)) return flags;
-    if ((saves & saves_avx) != saves_avx) return flags;
-    flags |= CPU_AVX2;
-    if (!has(l7.b, avx512_b) || (saves & saves_avx512) != saves_avx512) return flags;
-    flags |= CPU_AVX512;
-    if (has(l7.c, bit_AVX512VNNI)) flags |= CPU_VNNI;
-    return flags;
+    if (!has(l1.c, level->l1_c)) return no_feature;
+    if (!has(l7.b, level->l7_b) || !has(l7.c, level->l7_c)) return no_feature;
+    return has(os_saves(&l1), level->saved) ? NULL : no_os;
 }
 
 #elif defined(__aarch64__)
 
 #include <sys/auxv.h>
 
-static const struct level ladder[] = {
-    {"neon", "neon", CPU_NEON},
-    {"dotprod", "neon dotprod", CPU_DOTPROD},
-    {"i8mm", "neon dotprod i8mm", CPU_I8MM},
+struct level {
+    struct cpu_level l;
+    const char *shown;
+    unsigned long hwcap, hwcap2; /* Linux: asm/hwcap.h */
 };
 
-unsigned cpu_detect(void)
+static const struct level ladder[] = {
+    {.l = {"neon", "Advanced SIMD", CPU_NEON, NULL}, .shown = "neon"},
+    {.l = {"dotprod", "SDOT and UDOT", CPU_DOTPROD, NULL},
+     .shown = "neon dotprod",
+     .hwcap = 1ul << 20},
+    {.l = {"i8mm", "SMMLA", CPU_I8MM, NULL}, .shown = "neon dotprod i8mm", .hwcap2 = 1ul << 13},
+};
+
+static const char *lacks_of(const struct level *level)
 {
-    const unsigned long hwcap_asimddp = 1ul << 20; /* Linux: asm/hwcap.h */
-    const unsigned long hwcap2_i8mm = 1ul << 13;
-    unsigned flags = CPU_NEON;
-    if (!(getauxval(AT_HWCAP) & hwcap_asimddp)) return flags;
-    flags |= CPU_DOTPROD;
-    if (getauxval(AT_HWCAP2) & hwcap2_i8mm) flags |= CPU_I8MM;
-    return flags;
+    const bool ok = (getauxval(AT_HWCAP) & level->hwcap) == level->hwcap &&
+                    (getauxval(AT_HWCAP2) & level->hwcap2) == level->hwcap2;
+    return ok ? NULL : no_feature;
 }
 
 #else
 
-static const struct level ladder[] = {{"none", "none", 0}};
+struct level {
+    struct cpu_level l;
+    const char *shown;
+};
 
-unsigned cpu_detect(void)
+static const struct level ladder[] = {{.l = {"none", "nothing", 0, NULL}, .shown = "none"}};
+
+static const char *lacks_of(const struct level *level)
 {
-    return 0;
+    (void)level;
+    return NULL;
 }
 
 #endif
 
 enum { N_LEVEL = sizeof ladder / sizeof ladder[0] };
+
+size_t cpu_levels(struct cpu_level *levels, size_t n_max)
+{
+    assert(levels);
+    size_t n = 0;
+    const char *lower = NULL;
+    for (; n < N_LEVEL && n < n_max; n++) {
+        levels[n] = ladder[n].l;
+        levels[n].lacks = lacks_of(&ladder[n]);
+        if (!levels[n].lacks) levels[n].lacks = lower;
+        if (levels[n].lacks) lower = "a lower level is missing";
+    }
+    return n;
+}
+
+unsigned cpu_detect(void)
+{
+    struct cpu_level levels[N_LEVEL];
+    const size_t n = cpu_levels(levels, N_LEVEL);
+    unsigned flags = 0;
+    for (size_t i = 0; i < n && !levels[i].lacks; i++) flags |= levels[i].flag;
+    return flags;
+}
 
 enum err cpu_mask_parse(const char *name, unsigned *mask)
 {
@@ -123,8 +162,8 @@ enum err cpu_mask_parse(const char *name, unsigned *mask)
     if (strcmp(name, "none") == 0) return OK;
     unsigned flags = 0;
     for (size_t i = 0; i < N_LEVEL; i++) {
-        flags |= ladder[i].flag;
-        if (strcmp(name, ladder[i].name) != 0) continue;
+        flags |= ladder[i].l.flag;
+        if (strcmp(name, ladder[i].l.name) != 0) continue;
         *mask = flags;
         return OK;
     }
@@ -143,7 +182,7 @@ enum err cpu_mask_parse(const char *name, unsigned *mask)
 const char *cpu_level_name(unsigned flags)
 {
     for (size_t i = N_LEVEL; i-- > 0;) {
-        if (flags & ladder[i].flag) return ladder[i].shown;
+        if (flags & ladder[i].l.flag) return ladder[i].shown;
     }
     return "none";
 }

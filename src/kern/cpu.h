@@ -7,6 +7,8 @@
 
 #include "base/err.h"
 
+#include <stddef.h>
+
 /* Each level implies those before it on the same architecture. */
 enum cpu_flag {
     CPU_SSE = 1u << 0,     /* x86-64-v2: SSSE3, SSE4.1 */
@@ -17,6 +19,15 @@ enum cpu_flag {
     CPU_DOTPROD = 1u << 5, /* sdot, udot */
     CPU_I8MM = 1u << 6,    /* smmla: known and maskable; no kernel uses it yet, dotprod's run */
 };
+
+struct cpu_level {
+    const char *name;  /* as in --cpu-mask */
+    const char *needs; /* the processor's features, in words */
+    unsigned flag;
+    const char *lacks; /* why this machine cannot use it; NULL when it can */
+};
+/* The levels of this architecture, the lowest first; at most n_max. */
+size_t cpu_levels(struct cpu_level *levels, size_t n_max);
 
 /* What the hardware has, and the OS saves (XGETBV, hwcaps). */
 unsigned cpu_detect(void);

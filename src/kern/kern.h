@@ -54,6 +54,7 @@ struct kern_mul {  /* y[c * y_stride + r] = sum over k of w[r][k] * x[c][k] */
     float *y;
     size_t y_stride; /* floats */
     void *scratch;   /* kern_scratch_bytes(k), this thread's own */
+    size_t row0;     /* mul_cols: the first row of the matrix that is wanted */
 };
 
 struct kern {
@@ -62,6 +63,10 @@ struct kern {
     /* ---- weights times activations; NULL for types that are not computable */
     void (*mul[DT_COUNT])(const struct kern_mul *a);
     enum kern_x mul_x[DT_COUNT];
+    /* The same products, bit for bit, from weights by columns (quant/block.h); those of inputs that
+     * are 0 are not read. w is the whole matrix, w_stride its rows, padded; row0 is a multiple of
+     * COLS_STEP. All weights are finite. NULL: the type has no such form. */
+    void (*mul_cols[DT_COUNT])(const struct kern_mul *a);
     /* n items (multiple of the block) to float32, exact: bit for bit what ggml's to_float gives */
     void (*to_f32[DT_COUNT])(const void *src, float *dst, size_t n);
     void (*quant_q8)(const float *x, size_t k, void *row); /* one act_q8 row, padding included */

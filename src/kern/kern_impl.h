@@ -61,6 +61,7 @@ float ref_bf16_to_f32(uint16_t h);
 uint16_t ref_f32_to_f16(float f);
 
 void kern_fill_ref(struct kern *k);
+void kern_fill_ref_cols(struct kern *k);
 
 /* ---- levels: each replaces what it does better, on a CPU that has it ------------------------- */
 

@@ -403,6 +403,7 @@ static void fill_mul(struct kern *k)
 void kern_fill_ref(struct kern *k)
 {
     fill_mul(k);
+    kern_fill_ref_cols(k);
 #define FILL(ACT, name)                                                                            \
     k->act[ACT] = act_##name##_ref;                                                                \
     k->glu[ACT] = glu_##name##_ref;

@@ -95,41 +95,46 @@ static enum err encode_plain(struct tok_run *r, const char *s, size_t n)
     return r->t->spaced ? spm_encode(r, s, n) : bpe_encode(r, s, n);
 }
 
+struct source {    /* what is to be encoded */
+    const char *s; /* (n) bytes */
+    size_t n;
+    const struct origin_span *data; /* (n_data) where control tokens are plain text */
+    size_t n_data;
+};
+
 /* The text without BOS and EOS. */
-static enum err encode_text(struct tok_run *r, const char *text, uint32_t n_bytes,
-                            bool with_control)
+static enum err encode_text(struct tok_run *r, const struct source *src)
 {
     struct special_span *span = NULL;
-    size_t n_span = 0;
-    enum err err = special_find(r->t, text, n_bytes, with_control, &span, &n_span);
-    uint32_t pos = 0;
+    size_t n_span = 0, pos = 0;
+    enum err err =
+        special_find(r->t, src->s, (uint32_t)src->n, src->data, src->n_data, &span, &n_span);
     for (size_t i = 0; !err && i < n_span; i++) {
-        err = encode_plain(r, text + pos, span[i].pos - pos);
+        err = encode_plain(r, src->s + pos, span[i].pos - pos);
         if (!err) err = ids_push(&r->ids, span[i].id);
         pos = span[i].end;
     }
-    if (!err) err = encode_plain(r, text + pos, n_bytes - pos);
+    if (!err) err = encode_plain(r, src->s + pos, src->n - pos);
     mem_free(span);
     return err;
 }
 
-enum err tok_encode(const struct tok *t, const char *text, size_t n_bytes, unsigned flags,
-                    uint32_t **ids, size_t *n)
+static enum err encode(const struct tok *t, const struct source *src, bool with_bos, bool with_eos,
+                       uint32_t **ids, size_t *n)
 {
-    assert(t && (text || n_bytes == 0));
+    assert(t && (src->s || src->n == 0));
     assert(ids && n);
-    if (n_bytes > PROMPT_BYTES_MAX)
-        return err_set(ERR_INPUT, "the text has %zu bytes, expected at most %u", n_bytes,
+    if (src->n > PROMPT_BYTES_MAX)
+        return err_set(ERR_INPUT, "the text has %zu bytes, expected at most %u", src->n,
                        PROMPT_BYTES_MAX);
     struct tok_run r = {.t = t};
-    const bool ends = flags & TOK_BOS;
     enum err err = OK;
     /* The text may bring its own BOS, which is the first id then. */
-    if (ends && t->add_bos) err = ids_push(&r.ids, t->bos);
-    if (!err && n_bytes) err = encode_text(&r, text, (uint32_t)n_bytes, flags & TOK_SPECIAL);
-    const bool twice = ends && t->add_bos && r.ids.n > 1 && r.ids.v[1] == t->bos;
+    if (with_bos) err = ids_push(&r.ids, t->bos);
+    if (!err && src->n) err = encode_text(&r, src);
+    const bool twice = with_bos && r.ids.n > 1 && r.ids.v[1] == t->bos;
     const bool ended = r.ids.n && r.ids.v[r.ids.n - 1] == t->eos;
-    if (!err && ends && t->add_eos && !ended) err = ids_push(&r.ids, t->eos);
+    if (!err && with_eos && !ended) err = ids_push(&r.ids, t->eos);
     if (!err && twice) memmove(r.ids.v, r.ids.v + 1, --r.ids.n * sizeof *r.ids.v);
     mem_free(r.buf);
     merge_free(&r.merge);
@@ -140,6 +145,25 @@ enum err tok_encode(const struct tok *t, const char *text, size_t n_bytes, unsig
     *ids = r.ids.v;
     *n = r.ids.n;
     return OK;
+}
+
+enum err tok_encode(const struct tok *t, const char *text, size_t n_bytes, unsigned flags,
+                    uint32_t **ids, size_t *n)
+{
+    assert(t);
+    const struct origin_span all = {.at = 0, .n = n_bytes};
+    const bool is_data = n_bytes > 0 && !(flags & TOK_SPECIAL);
+    const struct source src = {.s = text, .n = n_bytes, .data = &all, .n_data = is_data};
+    const bool ends = flags & TOK_BOS;
+    return encode(t, &src, ends && t->add_bos, ends && t->add_eos, ids, n);
+}
+
+enum err tok_encode_origin(const struct tok *t, const struct origin_text *text, unsigned flags,
+                           uint32_t **ids, size_t *n)
+{
+    assert(t && text);
+    const struct source src = {text->s, text->n, text->data, text->n_data};
+    return encode(t, &src, flags & TOK_BOS && t->add_bos, false, ids, n);
 }
 
 /* ---- facts ----------------------------------------------------------------------------------- */

@@ -24,6 +24,7 @@
 #define TEXT_TOK_H
 
 #include "base/err.h"
+#include "text/origin.h"
 #include "text/stream.h"
 
 #include <stdbool.h>
@@ -52,6 +53,13 @@ void tok_close(struct tok *t); /* NULL is fine */
 enum err tok_encode(const struct tok *t, const char *text, size_t n_bytes, unsigned flags,
                     uint32_t **ids, size_t *n);
 
+/* The same for a prompt: the spans of text->data are plain text whatever they hold, control tokens
+ * are found in the rest, and nowhere else (a token that has bytes of both is none). What is no
+ * special token is encoded as one text, whoever its bytes are from. TOK_SPECIAL has no meaning
+ * here; TOK_BOS adds no EOS, because an answer follows. */
+enum err tok_encode_origin(const struct tok *t, const struct origin_text *text, unsigned flags,
+                           uint32_t **ids, size_t *n);
+
 uint32_t tok_n_vocab(const struct tok *t);
 uint32_t tok_bos(const struct tok *t); /* TOK_NONE when there is none */
 uint32_t tok_eos(const struct tok *t);
@@ -59,6 +67,8 @@ bool tok_add_bos(const struct tok *t);
 /* End of generation: eos, eot, <|im_end|>, ... */
 bool tok_is_eog(const struct tok *t, uint32_t id);
 bool tok_is_control(const struct tok *t, uint32_t id); /* type CONTROL, or end of generation */
+/* The control or user-defined token with this text, or TOK_NONE. */
+uint32_t tok_special(const struct tok *t, const char *text);
 
 /* The bytes of one token as they stand in a text: SPM's U+2581 becomes a space, byte tokens their
  * byte, byte-level BPE is undone. Control tokens give their text when `special`, nothing otherwise.

@@ -127,10 +127,12 @@ struct special_span { /* bytes [pos, end) of a text are the token id */
  * tables of the kinds. */
 enum err special_load(struct tok *t, const struct gguf *g);
 void special_free(struct tok *t);
-/* Spans in rising order, disjoint; *spans from mem_alloc, to be freed after an error too; NULL when
- * there are none. */
-enum err special_find(const struct tok *t, const char *text, uint32_t n_bytes, bool with_control,
-                      struct special_span **spans, size_t *n_span);
+/* Control and unknown tokens are found outside of `data` (rising, within the text), user-defined
+ * ones everywhere. Spans in rising order, disjoint; *spans from mem_alloc, to be freed after an
+ * error too; NULL when there are none. */
+enum err special_find(const struct tok *t, const char *text, uint32_t n_bytes,
+                      const struct origin_span *data, size_t n_data, struct special_span **spans,
+                      size_t *n_span);
 
 /* ---- merge engine --------------------------------------------------------------------------- */
 

@@ -106,9 +106,9 @@ enum err tok_decode(const struct tok *t, const uint32_t *ids, size_t n, char **t
     for (size_t i = 0; i < n; i++) {
         if (ids[i] >= t->n_vocab)
             return err_set(ERR_INPUT,
-                           "token %zu is id %" PRIu32 ", expected 0 to %" PRIu32
-                           ": the vocabulary has no such token",
-                           i, ids[i], t->n_vocab - 1);
+                           "token id %" PRIu32 " (item %zu) is outside the vocabulary of %" PRIu32
+                           " tokens",
+                           ids[i], i + 1, t->n_vocab);
         if (!mem_add(o.cap, tok_piece(t, ids[i], true, NULL, 0), &o.cap))
             return err_set(ERR_MEMORY, "the text is too long");
     }

@@ -8,6 +8,10 @@
  * token, so thousands of special tokens cost no more than a few. A candidate that lost part of its
  * bytes to a longer one is offered again with the longest token that still fits.
  *
+ * In a prompt that is partly data, control tokens are looked for first, in the template's bytes
+ * alone, so that no data can make, break or move one. User-defined tokens then get what is left of
+ * the whole text; they may lie across an end of data, as they would in the plain text.
+ *
  * Files do not say enough about some tokens. Names that end a generation in every known model make
  * a token a control token whatever its type says, and so do the names of fill-in-the-middle marks;
  * phi-3's special tokens swallow the white space behind them.
@@ -92,6 +96,7 @@ static void add_eog(struct tok *t, uint32_t id)
     if (id == TOK_NONE || tok_is_eog(t, id)) return;
     assert(t->n_eog < TOK_EOG_MAX);
     t->eog[t->n_eog++] = id;
+    if (t->type[id] == TYPE_USER) t->type[id] = TYPE_CONTROL; /* no text may end a turn */
 }
 
 static void load_names(struct tok *t)
@@ -218,6 +223,13 @@ void special_free(struct tok *t)
     mem_free(t->rstrip);
 }
 
+uint32_t tok_special(const struct tok *t, const char *text)
+{
+    assert(t && text);
+    const uint32_t id = find_name(t, text);
+    return id != TOK_NONE && is_special(t, id) ? id : TOK_NONE;
+}
+
 /* ---- search ---------------------------------------------------------------------------------- */
 
 /* The first of special[lo..hi), which agree in their first `depth` bytes, whose next byte is at
@@ -294,12 +306,9 @@ static enum err place(struct search *f, struct tok_cand c)
 {
     const uint32_t pos = (uint32_t)c.key;
     if (f->taken[pos]) return OK;
-    uint32_t id = TOK_NONE, end = pos + (uint32_t)c.len;
-    /* What has a place is no shorter than c, so it cannot lie inside: the last byte tells. */
-    if (f->taken[end - 1]) {
-        for (end = pos + 1; !f->taken[end];) end++;
-        return offer(f, pos, end - pos);
-    }
+    uint32_t id = TOK_NONE, end = pos + 1;
+    while (end < pos + c.len && !f->taken[end]) end++;
+    if (end < pos + c.len) return offer(f, pos, end - pos);
     longest(f->t, f->text + pos, c.len, f->with_control, &id);
     const bool strip = f->t->rstrip && f->t->rstrip[id];
     while (strip && end < f->n && !f->taken[end] && is_space(f->text[end])) end++;
@@ -313,31 +322,76 @@ static bool is_special_start(const struct tok *t, char c)
     return t->special_at[(uint8_t)c] < t->special_at[(uint8_t)c + 1];
 }
 
+static enum err offer_all(struct search *f, size_t start, size_t end)
+{
+    enum err err = OK;
+    for (size_t pos = start; !err && pos < end; pos++) {
+        if (is_special_start(f->t, f->text[pos]))
+            err = offer(f, (uint32_t)pos, (uint32_t)(end - pos));
+    }
+    return err;
+}
+
+/* A candidate that is offered again takes its own place in the list, so there is room for all. */
+static enum err place_all(struct search *f)
+{
+    if (f->heap.n == 0) return OK;
+    size_t n_bytes;
+    if (!mem_mul(f->n_span + f->heap.n, sizeof *f->span, &n_bytes)) return mem_short("a prompt");
+    struct special_span *const span = mem_realloc(MEM_TOK, f->span, n_bytes);
+    if (!span) return ERR_MEMORY;
+    f->span = span;
+    if (!f->taken) f->taken = mem_alloc_array(MEM_TOK, f->n, sizeof *f->taken);
+    enum err err = f->taken ? OK : ERR_MEMORY;
+    while (!err && f->heap.n) err = place(f, heap_pop(&f->heap));
+    return err;
+}
+
+/* User-defined tokens give their places back. */
+static void keep_control(struct search *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->n_span; i++) {
+        const struct special_span s = f->span[i];
+        if (f->t->type[s.id] != TYPE_USER)
+            f->span[n++] = s;
+        else
+            memset(f->taken + s.pos, false, s.end - s.pos);
+    }
+    f->n_span = n;
+}
+
 static int by_pos(const void *a, const void *b)
 {
     const struct special_span *x = a, *y = b;
     return x->pos < y->pos ? -1 : x->pos > y->pos;
 }
 
-enum err special_find(const struct tok *t, const char *text, uint32_t n, bool with_control,
-                      struct special_span **spans, size_t *n_span)
+enum err special_find(const struct tok *t, const char *text, uint32_t n,
+                      const struct origin_span *data, size_t n_data, struct special_span **spans,
+                      size_t *n_span)
 {
     assert(t && text);
+    assert(data || n_data == 0);
     assert(spans && n_span);
-    struct search f = {.t = t, .text = text, .n = n, .with_control = with_control};
+    struct search f = {.t = t, .text = text, .n = n, .with_control = true};
     enum err err = OK;
-    for (uint32_t pos = 0; !err && pos < n; pos++) {
-        if (is_special_start(t, text[pos])) err = offer(&f, pos, n - pos);
+    size_t start = 0;
+    for (size_t i = 0; !err && i < n_data; i++) {
+        assert(start <= data[i].at);
+        assert(data[i].n <= n && data[i].at <= n - data[i].n);
+        err = offer_all(&f, start, data[i].at);
+        start = data[i].at + data[i].n;
     }
-    if (err || f.heap.n == 0) goto done;
-    err = ERR_MEMORY;
-    f.taken = mem_alloc_array(MEM_TOK, n, sizeof *f.taken);
-    f.span = mem_alloc_array(MEM_TOK, f.heap.n, sizeof *f.span);
-    if (!f.taken || !f.span) goto done;
-    err = OK;
-    while (!err && f.heap.n) err = place(&f, heap_pop(&f.heap));
-    qsort(f.span, f.n_span, sizeof *f.span, by_pos);
-done:
+    if (!err) err = offer_all(&f, start, n);
+    if (!err) err = place_all(&f);
+    if (!err && n_data > 0) {
+        keep_control(&f);
+        f.with_control = false;
+        err = offer_all(&f, 0, n);
+        if (!err) err = place_all(&f);
+    }
+    if (f.n_span > 1) qsort(f.span, f.n_span, sizeof *f.span, by_pos);
     mem_free(f.heap.v);
     mem_free(f.taken);
     *spans = f.span;

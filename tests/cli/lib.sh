@@ -25,6 +25,40 @@ skip() # NAME REASON
     echo "ok $n - $1 # SKIP $2"
 }
 
+# await COMMAND...: until it succeeds. Fails after 60 seconds.
+await()
+{
+    tries_=1200
+    until "$@"; do
+        tries_=$((tries_ - 1))
+        [ $tries_ -gt 0 ] || return 1
+        sleep 0.05
+    done
+}
+
+# lines N FILE: are there N or more?
+lines() { [ -e "$2" ] && [ "$(wc -l <"$2")" -ge "$1" ]; }
+
+# stop_when CONDITION SIGNAL ARG...: runs moxie with ARG... and sends the signal as soon as the
+# condition, a command, holds. The exit code is that of moxie; 137 when it came to nothing for a
+# minute. In the foreground, because a shell's jobs in the background do not hear SIGINT.
+stop_when()
+{
+    condition_=$1 signal_=$2
+    shift 2
+    rm -f pid
+    {
+        over_() { eval "$condition_" || ! kill -0 "$(cat pid)"; }
+        await [ -s pid ]
+        await over_ || signal_=KILL
+        kill -s "$signal_" "$(cat pid)"
+    } >killer 2>&1 &
+    sh -c 'echo $$ >pid; exec "$0" "$@"' "$MOXIE" "$@"
+    code_=$?
+    wait $!
+    return $code_
+}
+
 # like TEXT PATTERN: a shell pattern
 like() { case $1 in $2) return 0 ;; esac; return 1; }
 

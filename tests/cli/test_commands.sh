@@ -35,11 +35,35 @@ printf '%s' 'One\ntwo' >backslash
 greedy 'without -e a backslash is a backslash' @expected -n 20 -p 'One\ntwo' </dev/null
 
 greedy 'an empty prompt starts from BOS' '~?*' -n 8 -p '' </dev/null
+cp out empty
+greedy 'and so does an empty standard input' @empty -n 8 </dev/null
+greedy 'and a closed one' @empty -n 8 <&-
+: >nothing
+greedy 'and an empty file' @empty -n 8 -f nothing </dev/null
+check 'run: an empty prompt is told' 0 '~?*' '*the prompt is empty*' run -n 8 </dev/null
 printf 'a\000b' >nul
 greedy 'NUL bytes in a prompt' '~?*' -n 8 -f nul </dev/null
 greedy '-n 0 writes nothing' '' -n 0 -p x </dev/null
 check 'run: the model and the timings are named' 0 '~?*' "$is_demo*prefill * tok/s, decode * tok/s*
 moxie: first token after * s, peak memory *" run -n 4 -p x </dev/null
+words='--seed 1 -p x --logit-bias 2-inf' # without an end of text
+# shellcheck disable=SC2086  # several words
+{
+    "$MOXIE" run -q $words -n 200 </dev/null >two-hundred
+    "$MOXIE" run -q $words -n -1 </dev/null >endless
+    "$MOXIE" run -q $words -n 9 </dev/null >nine
+    check 'run: the demo model writes 200 tokens' 0 @two-hundred '' run -q $words </dev/null
+    check 'run: a model that was named is not cut' 0 @endless '' run -q $words -m "$demo" </dev/null
+    MOXIE_N_PREDICT=9 check 'run: the environment says how long' 0 @nine '' run -q $words </dev/null
+    [ "$(wc -c <endless)" -gt $((2 * $(wc -c <two-hundred))) ]
+    result $? 'run: -n -1 is no limit'
+    "$MOXIE" run $words -n 9 </dev/null >both 2>&1
+    grep -q '^moxie: prefill' both && grep -q '^moxie: seed\|^moxie: first' both
+    result $? 'run: on one stream the timings begin a line'
+    "$MOXIE" run -q $words -n 9 </dev/null >both 2>&1
+    cmp -s nine both
+    result $? 'run: -q: and nothing follows the text'
+}
 check 'run: --verbose' 0 '~?*' '*parameters*threads*' run -v -n 4 -p x </dev/null
 check 'run: a full context' 0 '~?*' '*the context of 40 tokens is full*prefill*' \
     run -c 40 --temp 0 -p "$begin" </dev/null
@@ -61,13 +85,38 @@ from="\\x0f${z7}general\\.license\\(\\x08\\x00\\x00\\x00\\)\\x03${z7}mit"
 to='\x17\1tokenizer.chat_template\2\x1b\3{{ messages[0].content }}  '
 LC_ALL=C sed "s/$from/$to/" "$demo" >template.gguf
 if [ "$(wc -c <template.gguf)" = $(($(wc -c <"$demo") + 32)) ]; then
-    check 'run: a template that is not applied' 0 '~*' '*has a chat template*' \
-        run -n 1 -m template.gguf -p x </dev/null
-    check 'run: --raw says that this is meant' 0 '~*' 'moxie: prefill *' \
-        run --raw -n 1 --seed 1 -m template.gguf -p x </dev/null
+    greedy 'the bare text with --raw' "@$story" -n 60 --raw -m template.gguf -p "$begin" </dev/null
+    greedy 'two spaces more' '~?*' -n 60 --raw -m template.gguf -p "$begin  " </dev/null
+    cp out spaced
+    greedy "the model's template" @spaced -n 60 -m template.gguf -p "$begin" </dev/null
+    greedy 'a system message' @spaced -n 60 -m template.gguf -sys "$begin" -p x </dev/null
+    echo '{{ messages[-1].content }}' >last.jinja
+    greedy 'a template in a file' "@$story" -n 60 -m template.gguf --chat-template last.jinja \
+        -sys x -p "$begin" </dev/null
+    printf 'a\377' >latin1
+    check 'run: a template needs UTF-8' 3 '' '*not valid UTF-8*--raw*' \
+        run -m template.gguf -f latin1 </dev/null
+    check 'run: --raw and a system message' 2 '' '*--raw has no place for a system message*' \
+        run --raw -sys x -m template.gguf -p x </dev/null
+    (
+        export MOXIE_RAW=1
+        greedy '-sys goes before MOXIE_RAW' @spaced -n 60 -m template.gguf -sys "$begin" -p x </dev/null
+        export MOXIE_SYSTEM=x
+        greedy 'MOXIE_RAW goes before MOXIE_SYSTEM' "@$story" -n 60 -m template.gguf -p "$begin" </dev/null
+    )
+    MOXIE_SYSTEM=x greedy '--raw goes before MOXIE_SYSTEM' "@$story" -n 60 --raw -m template.gguf \
+        -p "$begin" </dev/null
 else
-    skip 'run: a template that is not applied' 'this sed does not edit binary files'
+    skip "run: the model's template" 'this sed does not edit binary files'
 fi
+printf 'System: Be kind\n\nUser: Hi\n\nAssistant:' >plain
+"$MOXIE" run -q --temp 0 --cpu-mask none -n 20 --raw -f plain >expected </dev/null
+greedy 'a system message makes a chat of it' @expected -n 20 -sys 'Be kind' -p Hi </dev/null
+cp "$demo" base.gguf
+check 'run: a model that only continues texts' 0 '~*' '*has no chat template: continuing the bare*' \
+    run -n 1 --seed 1 -m base.gguf -p x </dev/null
+check 'run: --raw says that this is meant' 0 '~*' 'moxie: prefill *' \
+    run --raw -n 1 --seed 1 -m base.gguf -p x </dev/null
 
 # ---- eval ----
 
@@ -155,25 +204,6 @@ tokens=$("$MOXIE" tokenize -q -f text | wc -w)
 like "$(cat out)" "{\"tokens\":$((tokens / 128 * 63)),*"
 result $? 'perplexity: scored tokens'
 
-# ---- bench ----
-
-check 'bench' 0 '~*| pp8 *| tg4 *' '' bench -q -p 8 -n 4 -r 2
-check 'bench --output json' 0 '~\[*\]' '' bench -q -p 8,16 -n 4 -d 0,4 -t 1,2 -r 2 -o json
-n=$(grep -c '"n_prompt"' out)
-[ "$n" = 12 ]
-result $? "bench: a row for every value of every list ($n of 12)"
-lacks=
-for field in n_prompt n_gen n_depth n_threads avg_ts stddev_ts samples_ts bandwidth_gbs \
-    bytes_per_token share_of_bandwidth peak_rss_bytes; do
-    [ "$(grep -c "\"$field\":" out)" = 12 ] || lacks="$lacks $field"
-done
-[ -z "$lacks" ]
-result $? "bench: fields of the JSON:$lacks"
-check 'bench --output csv, no prefill row' 0 '~*n_prompt,n_gen,n_depth,*"tg4",0,4,0,*' '' \
-    bench -q -p 0 -n 4 -r 1 -o csv
-[ "$(wc -l <out)" = 2 ]
-result $? 'bench: a line of names, a line of values'
-
 # ---- 1: failed while running ----
 
 if [ -e /dev/full ]; then
@@ -243,23 +273,31 @@ fi
 ignored=$(sed -n 's/^SigIgn:.*\(.\)$/\1/p' /proc/self/status 2>/dev/null)
 if like "${ignored:-0}" '[2367abef]'; then
     skip 'interrupted' 'SIGINT is ignored here'
-elif ! timeout --preserve-status 1 true 2>/dev/null; then
-    skip 'interrupted' 'needs timeout of coreutils'
 else
-    interrupt() { timeout --preserve-status -k 20 -s INT 1 "$MOXIE" "$@" >out 2>err; }
-    interrupt run -c 400000 --seed 1 -p "$begin" </dev/null
+    mkfifo silent
+    exec 3<>silent
+    stop_when '[ -s out ]' INT run -n -1 -c 400000 --seed 1 -p "$begin" >out 2>err </dev/null
     [ $? = 130 ] && [ -s out ] && like "$(cat err)" '*decode * tok/s*interrupted'
     result $? 'run, interrupted: text and timings are there'
-    sleep 2 | interrupt run -q -p x
+    stop_when 'grep -q "waiting for standard input" err' INT run -p x >out 2>err <&3
     [ $? = 130 ] && [ ! -s out ]
     result $? 'run, interrupted while it waits for standard input'
     yes 'a b c' | head -c 1000000 >long
-    { timeout --preserve-status -k 20 -s INT 1 "$MOXIE" tokenize -q -f long 2>err; echo $? >code; } | sleep 3
+    rm -f code
+    {
+        stop_when '[ -s begun ]' INT tokenize -q -f long 2>err
+        echo $? >code
+    } | {
+        head -c 1 >begun
+        await [ -s code ]
+    }
     [ "$(cat code)" = 130 ]
     result $? 'tokenize, interrupted while nobody reads'
-    interrupt eval -q -c 400000 --tokens replay --logits rows --decode 390000 --ids rows.ids
+    stop_when '[ -n "$(find . -name "rows*" -size +0)" ]' INT eval -q -c 400000 --tokens replay \
+        --logits rows --decode 390000 --ids rows.ids >out 2>err
     [ $? = 130 ] && [ "$(find . -name 'rows*' | wc -l)" = 0 ]
     result $? 'eval, interrupted: no half file is left'
+    exec 3<&-
 fi
 
 echo "1..$(cat "$tmp/.count")"

@@ -14,16 +14,16 @@ check '-h' 0 "@$here/help/help.txt" '' -h
 check 'help help' 0 "@$here/help/help.txt" '' help help
 version=$(sed -n 's/.*MOXIE_VERSION "\(.*\)"/\1/p' "$here/../../src/version.h")
 check '--version' 0 "moxie $version\n" '' --version
-for c in run eval tokenize detokenize inspect perplexity bench; do
+for c in run chat batch stdio bench doctor inspect perplexity tokenize detokenize template eval man completion; do
     check "help $c" 0 "@$here/help/$c.txt" '' help $c
     check "$c --help" 0 "@$here/help/$c.txt" '' $c --help
-    check "$c -h behind other options" 0 "@$here/help/$c.txt" '' $c -q -h --nonsense
 done
+check '-h behind other options' 0 "@$here/help/run.txt" '' run -q -n 3 -h --nonsense
 
 # ---- 2: wrong usage ----
 
 usage 'misspelt command' "unknown command 'rnu'; did you mean 'run'*" rnu
-usage 'a command of a later version' "unknown command 'quantize'; *lists*" quantize
+usage 'a command that means nothing' "unknown command 'xyzzy123'; *lists*" xyzzy123
 usage 'a model instead of a command' "*to run a model: moxie run -m x.gguf*" x.gguf
 usage 'an option instead of a command' "the command comes first*" --temp 0
 usage 'help for an unknown command' "unknown command 'bnech'; did you mean 'bench'*" help bnech
@@ -37,6 +37,8 @@ done
 for flag in -ub -tb --ubatch-size=1 --threads-batch=1; do
     usage "llama.cpp's $flag" "option ${flag%=1} has no meaning here: * with -[bt]" bench $flag 1
 done
+usage 'a context is not shifted by stdio' 'unknown option --ctx-shift; *' stdio --ctx-shift
+usage 'too many answers at a time' "option --parallel: '256' *from 0 to 255*" stdio --parallel 256
 usage 'missing value' "option -n needs a value: -n N" run -p x -n
 usage 'not a number' "option -n: 'ten' *from -1 to *" run -n ten
 usage 'out of range: -n' "option -n: '-2' *" run -n -2
@@ -49,22 +51,23 @@ usage 'too many arguments' "unexpected argument 'c'*" run a b c
 usage 'model twice' "unexpected argument 'c': the model is 'a' already*" tokenize -m a c
 usage 'prompt twice' "two prompts: 'b' and -p*" run a b -p c
 usage '-p together with -f' "*both as text (-p) and as a file (-f)*" run -p x -f y
-check 'no prompt, standard input empty' 2 '' "$is_demo
-moxie: no prompt: standard input is empty*" run </dev/null
-check 'no prompt, standard input closed' 2 '' "*moxie: no prompt*" run <&-
 usage 'eval without ids' "*--tokens*" eval --logits x
 usage 'eval without logits' "*--logits*" eval --tokens x
 usage 'eval --decode without --ids' "*--ids FILE is missing" eval --tokens a --logits b --decode 3
 usage 'eval --ids without --decode' "*--decode N is missing" eval --tokens a --logits b --ids c
 usage 'eval: output is the input' "--logits 'a' is the same file as --tokens*" \
     eval --tokens a --logits a
+cp "$demo" model.gguf
+for option in logits ids; do
+    usage "eval: --$option is the model" "--$option 'model.gguf' is the same file as -m *" \
+        eval -m model.gguf --tokens a --logits x --decode 1 --ids y --$option model.gguf
+done
+cmp -s "$demo" model.gguf
+result $? 'eval: the model is as it was'
 usage 'eval: two outputs on stdout' "*cannot both be standard output*" \
     eval --tokens a --logits - --decode 1 --ids -
 usage 'detokenize without ids' "*--tokens*" detokenize
 usage 'perplexity without a text' "*-f FILE*" perplexity
-usage 'bench: nothing to do' "nothing to measure*" bench -p 0 -n 0
-usage 'bench: bad list' "option -p: 'x' *" bench -p 1,x
-usage 'bench: empty item' "option -t: '' *" bench -t 1,
 
 (
     export MOXIE_TEMP=hot
@@ -79,7 +82,7 @@ mkdir directory
 : >empty
 echo '<!DOCTYPE html><html>' >page.html
 head -c 100000 "$demo" >cut.gguf
-for c in run eval tokenize detokenize perplexity bench inspect; do
+for c in run stdio eval tokenize detokenize perplexity bench inspect; do
     more=
     case $c in
     run | tokenize) more='-p x' ;;
@@ -96,7 +99,10 @@ done
 input 'model is a directory' "directory: is a directory*" run -m directory -p x
 input 'model is empty' "empty: *empty*" run -m empty -p x
 input 'model is cut' "cut.gguf: *" run -m cut.gguf -p x
-input 'missing prompt file' "missing.txt: no such file*" run -f missing.txt
+for c in run chat; do
+    check "$c: missing prompt file, said before a model is loaded" 3 '' \
+        'moxie: missing.txt: no such file; check the path' $c -f missing.txt </dev/null
+done
 input 'prompt file is a directory' "directory: is a directory*" tokenize -f directory
 input 'unknown pre-tokeniser' "*nonsense*" \
     tokenize --pre nonsense -m "$here/../golden/quant-llama-q8_0/model.gguf" -p x

@@ -90,3 +90,15 @@ bool seed_model_write(const json_t *weights, const char *part, const char *targe
     if (!ok) snprintf(why, why_bytes, "cannot make %s from %s", target, part);
     return ok;
 }
+
+bool seed_case_write(const char *folder, const char *target)
+{
+    char path[256], why[512];
+    snprintf(path, sizeof path, "%s/case.json", folder);
+    json_t *const json = json_load_file(path, 0, NULL);
+    snprintf(path, sizeof path, "%s/model.part", folder);
+    const bool ok =
+        json && seed_model_write(json_object_get(json, "weights"), path, target, why, sizeof why);
+    json_decref(json);
+    return ok;
+}

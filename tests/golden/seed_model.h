@@ -18,5 +18,7 @@
 
 bool seed_model_write(const json_t *weights, const char *part, const char *target, char *why,
                       size_t why_bytes);
+/* The same of the case in a folder: "tests/golden/qwen3next". */
+bool seed_case_write(const char *folder, const char *target);
 
 #endif

@@ -68,11 +68,20 @@ struct weights { /* the types, for check_mul.c and the benchmark */
 };
 enum { N_WEIGHTS = 16 };
 extern const struct weights weights[N_WEIGHTS];
-enum fill { FILL_NORMAL, FILL_EXTREME, FILL_TINY, FILL_EXACT, FILL_WILD, FILL_COUNT };
+enum fill {
+    FILL_NORMAL,
+    FILL_EXTREME,
+    FILL_TINY,
+    FILL_EXACT,
+    FILL_WILD,
+    FILL_SPARSE, /* most activations are 0 */
+    FILL_COUNT
+};
 void fill_weights(struct ctx *c, const struct weights *t, enum fill how, uint8_t *p,
                   size_t n_blocks);
 
 bool check_mul(struct ctx *c, const struct weights *t);
+bool check_mul_cols(struct ctx *c, const struct weights *t);
 bool check_mul_meaning(struct ctx *c,
                        const struct weights *t); /* the reference against its own to_f32 */
 bool check_to_f32(struct ctx *c, const struct weights *t);

@@ -73,6 +73,9 @@ static void check_reference(struct ctx *c, const char *vectors)
     for (size_t i = 0; i < N_WEIGHTS; i++) {
         start(weights[i].name, "mul against float64");
         result(check_mul_meaning(c, &weights[i]), c->why);
+        if (!c->ref->mul_cols[weights[i].type]) continue;
+        start(weights[i].name, "mul_cols against mul");
+        result(check_mul_cols(c, &weights[i]), c->why);
     }
 }
 
@@ -90,6 +93,11 @@ static void check_level(struct ctx *c, const struct kern *below, const char *lev
             snprintf(name, sizeof name, "mul_%s", weights[i].name);
             start(name, level);
             result(check_mul(c, &weights[i]), c->why);
+        }
+        if (c->k->mul_cols[type] != below->mul_cols[type]) {
+            snprintf(name, sizeof name, "mul_cols_%s", weights[i].name);
+            start(name, level);
+            result(check_mul_cols(c, &weights[i]), c->why);
         }
         if (c->k->to_f32[type] != below->to_f32[type]) {
             snprintf(name, sizeof name, "to_f32_%s", weights[i].name);

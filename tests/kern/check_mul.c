@@ -9,6 +9,7 @@
  */
 #include "tests/kern/check.h"
 
+#include "kern/cols.h"
 #include "quant/block.h"
 
 #include <math.h>
@@ -93,6 +94,8 @@ static void fill_column(struct ctx *c, float *x, size_t k, enum fill how)
         if (how == FILL_EXTREME)
             x[i] = rand_u32(c) % 8 == 0 ? 0.0f : rand_u32(c) % 2 ? 100.0f : -100.0f;
         if (how == FILL_EXTREME && i / 32 % 5 == 3) x[i] = 0.0f;
+        if (how == FILL_SPARSE && (rand_u32(c) % 4 || i / 32 % 7 == 2)) x[i] = 0.0f;
+        if (how == FILL_SPARSE && rand_u32(c) % 997 == 0) x[i] = NAN;
         if (how == FILL_WILD && rand_u32(c) % 97 == 0) x[i] = rand_u32(c) % 2 ? INFINITY : NAN;
     }
 }
@@ -274,6 +277,89 @@ bool check_mul(struct ctx *c, const struct weights *t)
     }
     return true;
 }
+
+/* ---- weights by columns ---------------------------------------------------------------------- */
+
+static bool all_finite(struct ctx *c, const struct mul_case *m)
+{
+    struct room w = room_new(m->k * sizeof(float), 4);
+    float *const wf = (float *)(void *)w.p;
+    bool finite = true;
+    for (size_t r = 0; r < m->n_row; r++) {
+        c->ref->to_f32[m->t->type](m->w.p + r * m->w_stride, wf, m->k);
+        for (size_t i = 0; i < m->k; i++) finite &= isfinite(wf[i]) != 0;
+    }
+    room_free(&w);
+    return finite;
+}
+
+/* Products of the matrix by columns, in two parts, against those of its rows at the same level. */
+static bool compare_cols(struct ctx *c, const struct mul_case *m, const uint8_t *cols)
+{
+    struct out want = out_new(m->n_row * m->n_col);
+    struct out y = out_new(m->n_row * m->n_col);
+    call(c->k, m, 0, m->n_row, 0, m->n_col, want.y, m->n_row);
+    const size_t cut = m->n_row / 2 / COLS_STEP * COLS_STEP;
+    for (size_t part = 0; part < 2; part++) {
+        c->k->mul_cols[m->t->type](&(struct kern_mul){.w = cols,
+                                                      .w_stride = cols_padded(m->n_row),
+                                                      .row0 = part ? cut : 0,
+                                                      .n_row = part ? m->n_row - cut : cut,
+                                                      .x = m->x.p,
+                                                      .x_stride = m->x_stride,
+                                                      .n_col = m->n_col,
+                                                      .k = m->k,
+                                                      .y = y.y + (part ? cut : 0),
+                                                      .y_stride = m->n_row,
+                                                      .scratch = m->scratch.p});
+    }
+    size_t at = 0;
+    bool ok = same_bits(y.y, want.y, m->n_row * m->n_col, &at);
+    if (!ok)
+        fail(c, "by columns: k %zu, row %zu of %zu, column %zu: %.9g, want %.9g", m->k,
+             at % m->n_row, m->n_row, at / m->n_row, (double)y.y[at], (double)want.y[at]);
+    if (ok && !out_guards_hold(&y)) ok = fail(c, "by columns: wrote beside y");
+    out_free(&want);
+    out_free(&y);
+    return ok;
+}
+
+static bool check_cols_shape(struct ctx *c, const struct weights *t, size_t n_row, size_t k,
+                             enum fill how)
+{
+    struct mul_case m = case_new(c, t, n_row, 2, k, how);
+    struct room cols = room_new(cols_bytes(t->type, k, n_row), 64);
+    const struct cols_src src = {
+        .type = t->type, .w = m.w.p, .w_stride = m.w_stride, .n_row = n_row, .k = k};
+    memset(cols.p, 0, cols_bytes(t->type, k, n_row));
+    const size_t cut = n_row / COLS_STEP * COLS_STEP;
+    const bool first = cols_put(&src, 0, cut, cols.p);
+    const bool finite = cols_put(&src, cut, n_row, cols.p) && first;
+    bool ok = true;
+    if (finite != all_finite(c, &m))
+        ok = fail(c, "k %zu, fill %d: weights said to be %sfinite", k, (int)how,
+                  finite ? "" : "not ");
+    else if (finite)
+        ok = compare_cols(c, &m, cols.p);
+    room_free(&cols);
+    case_free(&m);
+    return ok;
+}
+
+/* The same bits as rows give, at the same level. */
+bool check_mul_cols(struct ctx *c, const struct weights *t)
+{
+    static const size_t rows[] = {1, 31, 64, 127, 128, 129, 400};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (int how = 0; how < FILL_COUNT; how++) {
+            const size_t k = is_float(t) ? 1 + rand_u32(c) % 400 : 32 + rand_u32(c) % 24 * 32;
+            if (!check_cols_shape(c, t, rows[i], k, (enum fill)how)) return false;
+        }
+    }
+    return check_cols_shape(c, t, 2200, 288, FILL_SPARSE); /* more rows than a kernel takes */
+}
+
+/* ---- the reference and what goes with products ----------------------------------------------- */
 
 /* The reference's products mean what its own decoding says: against float64. */
 bool check_mul_meaning(struct ctx *c, const struct weights *t)

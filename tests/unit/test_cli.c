@@ -31,6 +31,9 @@ struct opts {
     float f32;
     uint64_t size;
     const char *word;
+    struct cli_list list;
+    enum cli_from list_from;
+    uint64_t seed;
 };
 
 static const struct cli_opt first_rows[] = {
@@ -51,6 +54,10 @@ static const struct cli_opt second_rows[] = {
     {"memory", 0, CLI_SIZE, offsetof(struct opts, size), .arg = "SIZE", .help = "bytes"},
     {"kind", 0, CLI_ENUM, offsetof(struct opts, word), .arg = "KIND", .words = "f16|f32",
      .help = "kind"},
+    {"item", 'i', CLI_LIST, offsetof(struct opts, list), offsetof(struct opts, list_from), "TEXT",
+     .alias = "--thing", .help = "an item"},
+    {"seed", 0, CLI_U64, offsetof(struct opts, seed), .arg = "N", .min = -1, .max = 0x1p64,
+     .def = "-1", .help = "seed"},
     {0},
 };
 
@@ -77,6 +84,17 @@ static enum err parse_n(struct opts *o, bool *help, int argc, const char *const 
 static void assert_says(const char *part)
 {
     if (!strstr(err_msg(), part)) fail_msg("message '%s' lacks '%s'", err_msg(), part);
+}
+
+static char *help_page(const struct cli_cmd *c)
+{
+    char *page = NULL;
+    size_t n = 0;
+    FILE *const f = open_memstream(&page, &n);
+    assert_non_null(f);
+    cli_help(c, f);
+    fclose(f);
+    return page;
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -160,6 +178,21 @@ static void test_ints(void **state)
     assert_int_equal(PARSE(&o, "--wide", "-1"), ERR_USAGE);
 }
 
+static void test_minus_one(void **state)
+{
+    (void)state;
+    struct opts o;
+    assert_int_equal(PARSE(&o, "--seed", "-1"), OK);
+    assert_true(o.seed == UINT64_MAX);
+    assert_int_equal(PARSE(&o, "--seed", "18446744073709551615"), OK);
+    assert_true(o.seed == UINT64_MAX);
+    assert_int_equal(PARSE(&o, "--seed", "18446744073709551614"), OK);
+    assert_true(o.seed == UINT64_MAX - 1);
+    assert_int_equal(PARSE(&o, "--seed", "-2"), ERR_USAGE);
+    assert_says("from -1 to 2^64-1");
+    assert_int_equal(PARSE(&o, "--seed", "18446744073709551616"), ERR_USAGE);
+}
+
 static void test_floats(void **state)
 {
     (void)state;
@@ -222,6 +255,43 @@ static void test_words_and_flags(void **state)
     assert_says("--kind KIND");
 }
 
+static void test_lists(void **state)
+{
+    (void)state;
+    struct opts o;
+    assert_int_equal(PARSE(&o, "one"), OK);
+    assert_int_equal(o.list.n, 0);
+    assert_int_equal(o.list_from, CLI_FROM_DEFAULT);
+    setenv("MOXIE_ITEM", "a,b c", 1); /* one item, whatever it holds */
+    assert_int_equal(PARSE(&o, "one"), OK);
+    assert_int_equal(o.list.n, 1);
+    assert_string_equal(o.list.s[0], "a,b c");
+    assert_int_equal(o.list_from, CLI_FROM_ENV);
+    assert_int_equal(PARSE(&o, "-i", "x", "one", "--item=", "--thing", "-i", "-i", "x"), OK);
+    assert_int_equal(o.list.n, 4); /* in order; the environment adds nothing */
+    assert_string_equal(o.list.s[0], "x");
+    assert_string_equal(o.list.s[1], "");
+    assert_string_equal(o.list.s[2], "-i");
+    assert_string_equal(o.list.s[3], "x");
+    assert_int_equal(o.list_from, CLI_FROM_ARG);
+    unsetenv("MOXIE_ITEM");
+    const char *many[2 * CLI_LIST_MAX + 2];
+    for (int i = 0; i <= CLI_LIST_MAX; i++) {
+        many[2 * i] = "--item";
+        many[2 * i + 1] = "last";
+    }
+    bool help;
+    assert_int_equal(parse_n(&o, &help, 2 * CLI_LIST_MAX, many), OK);
+    assert_int_equal(o.list.n, CLI_LIST_MAX);
+    assert_int_equal(parse_n(&o, &help, 2 * CLI_LIST_MAX + 2, many), ERR_USAGE);
+    assert_says("option --item: 'last' is one too many; expected at most 32");
+    char *const page = help_page(&cmd);
+    assert_non_null(strstr(page, "-i, --item TEXT"));
+    assert_non_null(strstr(page, "an item (may be repeated)"));
+    assert_null(strstr(page, "a string (may"));
+    free(page);
+}
+
 /* ---- where values come from ------------------------------------------------------------------ */
 
 static void test_environment(void **state)
@@ -279,6 +349,8 @@ static void test_nearest(void **state)
     assert_string_equal(cli_nearest("detokenise", names), "detokenize");
     assert_string_equal(cli_nearest("benhc", names), "bench");
     assert_string_equal(cli_nearest("run", names), "run");
+    assert_string_equal(cli_nearest("tok", names), "tokenize");
+    assert_string_equal(cli_nearest("runner", names), "run");
     assert_null(cli_nearest("chat", names));
     assert_null(cli_nearest("x", names));
     assert_null(cli_nearest("", names));
@@ -291,12 +363,30 @@ static void test_unknown_option(void **state)
     struct opts o;
     assert_int_equal(PARSE(&o, "--tmep", "1"), ERR_USAGE);
     assert_says("unknown option --tmep; did you mean --temp?");
-    assert_int_equal(PARSE(&o, "--mem=3"), ERR_USAGE);
-    assert_says("unknown option --mem;");
+    assert_int_equal(PARSE(&o, "--mem=3"), ERR_USAGE); /* the beginning of a name */
+    assert_says("unknown option --mem; did you mean --memory?");
+    assert_int_equal(PARSE(&o, "--kind-of", "f16"), ERR_USAGE); /* and the other way round */
+    assert_says("did you mean --kind?");
+    assert_int_equal(PARSE(&o, "--Wide", "1"), ERR_USAGE);
+    assert_says("did you mean --wide?");
+    assert_int_equal(PARSE(&o, "--a_flag"), ERR_USAGE);
+    assert_says("did you mean --a-flag?");
+    assert_int_equal(PARSE(&o, "--nothing-like-it"), ERR_USAGE);
+    assert_says("unknown option --nothing-like-it; `moxie help try`");
     assert_int_equal(PARSE(&o, "-cntt", "1"), ERR_USAGE);
     assert_says("did you mean -cnt?");
     assert_int_equal(PARSE(&o, "-z"), ERR_USAGE);
     assert_says("unknown option -z; `moxie help try`");
+    assert_int_equal(PARSE(&o, "-n5"), ERR_USAGE); /* values do not stick to letters */
+    assert_says("unknown option -n5; a value is a word of its own: -n 5");
+    assert_int_equal(PARSE(&o, "-n=5"), ERR_USAGE);
+    assert_says(": -n 5");
+    assert_int_equal(PARSE(&o, "-sword"), ERR_USAGE);
+    assert_says(": -s word");
+    assert_int_equal(PARSE(&o, "-nine"), ERR_USAGE);
+    assert_null(strstr(err_msg(), "word of its own"));
+    assert_int_equal(PARSE(&o, "-xs"), ERR_USAGE); /* a flag has no value */
+    assert_null(strstr(err_msg(), "word of its own"));
     char longest[3000];
     memset(longest, 'a', sizeof longest);
     memcpy(longest, "--", 2);
@@ -317,34 +407,38 @@ static void test_foreign(void **state)
     }
     assert_int_equal(PARSE(&o, "-tb", "1"), ERR_USAGE);
     assert_says("-t");
+    assert_int_equal(PARSE(&o, "-cnv"), ERR_USAGE);
+    assert_says("moxie chat");
+    assert_int_equal(PARSE(&o, "-hf", "a/b"), ERR_USAGE);
+    assert_says("downloads nothing");
+}
+
+/* What an option is called elsewhere, where the command has it. */
+static void test_renamed(void **state)
+{
+    (void)state;
+    char *run[] = {"--max_tokens=5"}, *bench[] = {"--num-ctx", "5"};
+    char opts[16384];
+    bool help;
+    assert_true(cmd_run.opts_bytes <= sizeof opts);
+    assert_int_equal(cli_parse(&cmd_run, 1, run, opts, &help), ERR_USAGE);
+    assert_says("unknown option --max_tokens; did you mean --n-predict?");
+    assert_int_equal(cli_parse(&cmd_bench, 2, bench, opts, &help), ERR_USAGE);
+    assert_null(strstr(err_msg(), "ctx-size")); /* which bench has not */
 }
 
 /* ---- the program's own rows ------------------------------------------------------------------ */
 
-static const struct cli_cmd *const program[] = {
-    &cmd_run, &cmd_eval, &cmd_tokenize, &cmd_detokenize, &cmd_inspect, &cmd_perplexity, &cmd_bench};
-
-static char *help_page(const struct cli_cmd *c)
-{
-    char *page = NULL;
-    size_t n = 0;
-    FILE *const f = open_memstream(&page, &n);
-    assert_non_null(f);
-    cli_help(c, f);
-    fclose(f);
-    return page;
-}
-
 static void test_help_fits(void **state)
 {
     (void)state;
-    for (int i = 0; i < COUNT(program); i++) {
-        char *const page = help_page(program[i]);
-        assert_non_null(strstr(page, program[i]->args));
-        assert_non_null(strstr(page, "MOXIE_"));
+    for (size_t i = 0; cmd_table[i]; i++) {
+        char *const page = help_page(cmd_table[i]);
+        assert_non_null(strstr(page, cmd_table[i]->args));
+        assert_true(!cmd_table[i]->opts[0] || strstr(page, "MOXIE_"));
         for (const char *line = page; *line; line += strcspn(line, "\n") + 1) {
             if (strcspn(line, "\n") >= 80)
-                fail_msg("%s: '%.*s' is too wide", program[i]->name, (int)strcspn(line, "\n"),
+                fail_msg("%s: '%.*s' is too wide", cmd_table[i]->name, (int)strcspn(line, "\n"),
                          line);
         }
         free(page);
@@ -355,8 +449,8 @@ static void test_help_fits(void **state)
 static void test_rows_are_sound(void **state)
 {
     (void)state;
-    for (int i = 0; i < COUNT(program); i++) {
-        const struct cli_cmd *const c = program[i];
+    for (size_t i = 0; cmd_table[i]; i++) {
+        const struct cli_cmd *const c = cmd_table[i];
         char *const page = help_page(c);
         bool letters[128] = {['h'] = true};
         for (size_t g = 0; g < CLI_GROUPS_MAX && c->opts[g]; g++) {
@@ -388,10 +482,12 @@ int main(void)
         cmocka_unit_test(test_defaults),        cmocka_unit_test(test_spellings),
         cmocka_unit_test(test_positional),      cmocka_unit_test(test_ints),
         cmocka_unit_test(test_floats),          cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_words_and_flags), cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_words_and_flags), cmocka_unit_test(test_minus_one),
+        cmocka_unit_test(test_lists),           cmocka_unit_test(test_environment),
         cmocka_unit_test(test_help_flag),       cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_unknown_option),  cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_help_fits),       cmocka_unit_test(test_rows_are_sound),
+        cmocka_unit_test(test_renamed),         cmocka_unit_test(test_help_fits),
+        cmocka_unit_test(test_rows_are_sound),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

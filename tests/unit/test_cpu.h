@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "base/mem.h"
 #include "base/pool.h"
+#include "base/splitmix.h"
 #include "kern/cpu.h"
 #include "kern/kern.h"
 #include "tensor/dtype.h"
@@ -31,12 +32,9 @@ struct rnd {
     uint64_t state;
 };
 
-static inline uint32_t rnd_u32(struct rnd *r) /* splitmix64 (Steele et al. 2014), upper half */
+static inline uint32_t rnd_u32(struct rnd *r)
 {
-    uint64_t z = r->state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (uint32_t)((z ^ z >> 31) >> 32);
+    return (uint32_t)(splitmix_next(&r->state) >> 32);
 }
 
 static inline float rnd_float(struct rnd *r, float lo, float hi)
@@ -153,8 +151,10 @@ struct bench { /* a backend with its threads */
 static inline void bench_open(struct bench *b, uint32_t n_thread, unsigned cpu_flags, bool act_f32,
                               struct gop *op, uint32_t n_op, uint32_t n_row_max)
 {
+    struct kern k;
+    kern_init(&k, cpu_flags);
     assert_int_equal(pool_open(&b->pool, n_thread), OK);
-    assert_int_equal(cpu_backend_open(&b->be, &(struct cpu_opts){b->pool, cpu_flags, act_f32}), OK);
+    assert_int_equal(cpu_backend_open(&b->be, &(struct cpu_opts){b->pool, &k, act_f32}), OK);
     const struct graph g = {.op = op, .n_op = n_op};
     assert_int_equal(b->be.reserve(b->be.self, &g, n_row_max), OK);
 }

@@ -394,7 +394,7 @@ static void test_reserve_needs_memory(void **state)
         assert_true(n < 20);
         assert_int_equal(pool_open(&pool, 2), OK);
         mem_fail_at(n);
-        e = cpu_backend_open(&be, &(struct cpu_opts){.pool = pool});
+        e = cpu_backend_open(&be, &(struct cpu_opts){.pool = pool, .kern = &ref});
         if (e == OK) {
             e = be.reserve(be.self, &g, 10);
             mem_fail_at(0);

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { N_EXPERT = 6, N_USED = 2, N_EMBD = 4, N_FF = 4, N_VOCAB = 8, N_ROW = 40 };
+enum { N_EXPERT = 6, N_USED = 2, N_EMBD = 4, N_FF = 4, N_VOCAB = 8, N_ROW = 40, N_MANY = 600 };
 
 static const float weights[N_EMBD * N_VOCAB];
 
@@ -77,7 +77,7 @@ static void src_close(struct expert_set *s)
 
 static uint32_t n_calls, views_max;
 static enum err experts_result;
-static bool interrupt_embed;
+static bool interrupt_embed, interrupt_experts;
 
 static enum err be_reserve(void *self, const struct graph *g, uint32_t n)
 {
@@ -127,6 +127,7 @@ static enum err be_experts(void *self, const struct gop *op, const struct op_io 
                            uint32_t n_view)
 {
     (void)self, (void)op;
+    if (interrupt_experts) raise(SIGINT);
     n_calls++;
     if (n_view > views_max) views_max = n_view;
     for (uint32_t i = 0; i < n_view; i++) {
@@ -212,9 +213,10 @@ struct seen {
     uint32_t n, stop_at;
 };
 
-static enum err on_row(void *ctx, uint32_t pos, const float *logits)
+static enum err on_row(void *ctx, uint32_t i_run, uint32_t pos, const float *logits)
 {
     struct seen *s = ctx;
+    assert_int_equal(i_run, 0);
     if (s->stop_at && s->n + 1 == s->stop_at) return ERR_INTR;
     s->pos[s->n] = pos;
     s->value[s->n++] = logits[0];
@@ -227,12 +229,9 @@ static enum err run_n(struct seen *seen, uint32_t out_from, uint32_t n_tok)
     for (uint32_t i = 0; i < N_ROW; i++) token[i] = i * 7 % N_VOCAB;
     struct exec *x;
     assert_int_equal(exec_open(&x, graph, &backend, &ports, N_ROW), OK);
-    const struct step step = {.token = token,
-                              .n_tok = n_tok,
-                              .pos0 = 300,
-                              .out_from = out_from,
-                              .on_row = on_row,
-                              .ctx = seen};
+    const struct step_run one = {.pos0 = 300, .n_tok = n_tok, .out_from = out_from};
+    const struct step step = {
+        .token = token, .run = &one, .n_run = 1, .on_row = on_row, .ctx = seen};
     n_calls = views_max = 0;
     const enum err e = exec_step(x, &step);
     exec_close(x);
@@ -290,6 +289,47 @@ static void test_only_wanted_rows(void **state)
     }
 }
 
+struct seen_runs {
+    uint32_t i_run[N_ROW], pos[N_ROW], n;
+    float value[N_ROW];
+};
+
+static enum err on_run_row(void *ctx, uint32_t i_run, uint32_t pos, const float *logits)
+{
+    struct seen_runs *s = ctx;
+    s->i_run[s->n] = i_run;
+    s->pos[s->n] = pos;
+    s->value[s->n++] = logits[0];
+    return OK;
+}
+
+static void test_several_runs(void **state)
+{
+    (void)state;
+    source = (struct expert_set){.n_ready = 100};
+    uint32_t token[N_ROW];
+    for (uint32_t i = 0; i < N_ROW; i++) token[i] = i * 7 % N_VOCAB;
+    const struct step_run run[] = {{.seq = 4, .pos0 = 9, .n_tok = 1},
+                                   {.seq = 1, .pos0 = 20, .n_tok = 5, .out_from = 5},
+                                   {.seq = 0, .n_tok = N_ROW - 6, .out_from = 1}};
+    struct seen_runs seen = {0};
+    struct exec *x;
+    assert_int_equal(exec_open(&x, graph, &backend, &ports, N_ROW), OK);
+    const struct step step = {
+        .token = token, .run = run, .n_run = 3, .on_row = on_run_row, .ctx = &seen};
+    assert_int_equal(exec_step(x, &step), OK);
+    exec_close(x);
+    assert_int_equal(seen.n, 1 + N_ROW - 7);
+    assert_int_equal(seen.i_run[0], 0);
+    assert_int_equal(seen.pos[0], 9);
+    assert_float_equal(seen.value[0], expected(0), 1e-4);
+    for (uint32_t i = 1; i < seen.n; i++) { /* row 6 of the step is the first of run 2 */
+        assert_int_equal(seen.i_run[i], 2);
+        assert_int_equal(seen.pos[i], i);
+        assert_float_equal(seen.value[i], expected(6 + i), 1e-4);
+    }
+}
+
 static void test_source_fails(void **state)
 {
     (void)state;
@@ -331,6 +371,36 @@ static void test_interrupt(void **state)
     assert_int_equal(seen.n, 1);
     os_interrupt_clear();
     interrupt_embed = false;
+    interrupt_experts = true;
+    seen.n = 0;
+    source = (struct expert_set){.n_ready = 1};
+    assert_int_equal(run(&seen, 0), ERR_INTR);
+    assert_int_equal(n_calls, 1); /* the other experts were not waited for */
+    assert_int_equal(source.n_open, 0);
+    assert_true(source.closed);
+    os_interrupt_clear();
+    interrupt_experts = false;
+}
+
+/* Where an expert has many rows, a call takes few experts: nobody waits long for its end. */
+static void test_large_calls_are_cut(void **state)
+{
+    (void)state;
+    static uint32_t token[N_MANY];
+    for (uint32_t i = 0; i < N_MANY; i++) token[i] = i % N_EXPERT;
+    struct exec *x;
+    struct seen seen = {0};
+    assert_int_equal(exec_open(&x, graph, &backend, &ports, N_MANY), OK);
+    const struct step_run one = {.n_tok = N_MANY, .out_from = N_MANY - 1};
+    const struct step step = {
+        .token = token, .run = &one, .n_run = 1, .on_row = on_row, .ctx = &seen};
+    source = (struct expert_set){.n_ready = 100};
+    n_calls = views_max = 0;
+    assert_int_equal(exec_step(x, &step), OK);
+    exec_close(x);
+    assert_int_equal(seen.n, 1);
+    assert_int_equal(views_max, 3); /* of 200 pairs each */
+    assert_int_equal(n_calls, 2);
 }
 
 static void test_row_callback_stops(void **state)
@@ -365,10 +435,11 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arrival_order),      cmocka_unit_test(test_only_wanted_rows),
-        cmocka_unit_test(test_source_fails),       cmocka_unit_test(test_backend_fails),
-        cmocka_unit_test(test_row_callback_stops), cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_arrival_order),       cmocka_unit_test(test_only_wanted_rows),
+        cmocka_unit_test(test_several_runs),        cmocka_unit_test(test_source_fails),
+        cmocka_unit_test(test_backend_fails),       cmocka_unit_test(test_row_callback_stops),
+        cmocka_unit_test(test_no_memory),           cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_large_calls_are_cut),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, setup, teardown);

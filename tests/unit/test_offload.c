@@ -24,24 +24,25 @@ static float key_at(uint32_t layer, uint32_t pos, uint32_t i)
     return (float)(layer * 100000 + pos * 16 + i);
 }
 
-static void append(const struct kv_src *src, uint32_t layer, uint32_t pos0, uint32_t n)
+static void append(const struct kv_src *src, uint32_t seq, uint32_t layer, uint32_t pos0,
+                   uint32_t n)
 {
     static float k[N_CTX * STEP], v[N_CTX * STEP];
     for (uint32_t p = 0; p < n; p++) {
         for (uint32_t i = 0; i < N_KV * DIM_K; i++) k[p * STEP + i] = key_at(layer, pos0 + p, i);
         for (uint32_t i = 0; i < N_KV * DIM_V; i++) v[p * STEP + i] = -key_at(layer, pos0 + p, i);
     }
-    assert_int_equal(src->append(src->self, 0, layer, pos0, n, k, STEP, v, STEP), OK);
+    assert_int_equal(src->append(src->self, seq, layer, pos0, n, k, STEP, v, STEP), OK);
 }
 
 /* Walks [begin, end) and checks every number; returns the number of spans. */
-static uint32_t walk(const struct kv_src *src, uint32_t layer, uint32_t begin, uint32_t end,
-                     bool v_in_k)
+static uint32_t walk(const struct kv_src *src, uint32_t seq, uint32_t layer, uint32_t begin,
+                     uint32_t end, bool v_in_k)
 {
     struct kv_iter it;
     struct kv_span span;
     uint32_t n = 0, next = begin / KV_SPAN * KV_SPAN;
-    assert_int_equal(src->iter(src->self, 0, layer, begin, end, &it), OK);
+    assert_int_equal(src->iter(src->self, seq, layer, begin, end, &it), OK);
     while (src->next(&it, &span) == OK) {
         assert_int_equal(span.pos0, next);
         assert_int_equal(span.pos0 % KV_SPAN, 0);
@@ -77,18 +78,42 @@ static void test_spans(void **state)
     assert_int_equal(kvram_open(&kv, shape, 3, N_CTX, DT_F32, DT_F32, &no_kern), OK);
     assert_int_equal(kvram_bytes_per_pos(kv), 4 * N_KV * (DIM_K + DIM_V + DIM_K));
     const struct kv_src src = kvram_src(kv);
+    assert_int_equal(src.seq_open(src.self, 0), OK);
     for (uint32_t pos = 0; pos < N_CTX; pos += 37) { /* any cut of the appends */
         const uint32_t n = N_CTX - pos < 37 ? N_CTX - pos : 37;
-        append(&src, 0, pos, n);
-        append(&src, 2, pos, n);
+        append(&src, 0, 0, pos, n);
+        append(&src, 0, 2, pos, n);
     }
-    assert_int_equal(walk(&src, 0, 0, 1, false), 1);
-    assert_int_equal(walk(&src, 0, 0, KV_SPAN, false), 1);
-    assert_int_equal(walk(&src, 0, 0, KV_SPAN + 1, false), 2);
-    assert_int_equal(walk(&src, 0, 0, N_CTX, false), 4);
-    assert_int_equal(walk(&src, 0, KV_SPAN - 1, N_CTX, false), 4);
-    assert_int_equal(walk(&src, 0, KV_SPAN, N_CTX, false), 3);
-    assert_int_equal(walk(&src, 2, N_CTX - 1, N_CTX, true), 1);
+    assert_int_equal(walk(&src, 0, 0, 0, 1, false), 1);
+    assert_int_equal(walk(&src, 0, 0, 0, KV_SPAN, false), 1);
+    assert_int_equal(walk(&src, 0, 0, 0, KV_SPAN + 1, false), 2);
+    assert_int_equal(walk(&src, 0, 0, 0, N_CTX, false), 4);
+    assert_int_equal(walk(&src, 0, 0, KV_SPAN - 1, N_CTX, false), 4);
+    assert_int_equal(walk(&src, 0, 0, KV_SPAN, N_CTX, false), 3);
+    assert_int_equal(walk(&src, 0, 2, N_CTX - 1, N_CTX, true), 1);
+    kvram_close(kv);
+}
+
+static void test_copied_timeline(void **state)
+{
+    (void)state;
+    const struct kv_shape shape[2] = {
+        {.n_head_kv = N_KV, .dim_k = DIM_K, .dim_v = DIM_V},
+        {.n_head_kv = N_KV, .dim_k = DIM_K, .dim_v = DIM_V, .v_in_k = true},
+    };
+    struct kvram *kv;
+    assert_int_equal(kvram_open(&kv, shape, 2, N_CTX, DT_F32, DT_F32, &no_kern), OK);
+    const struct kv_src src = kvram_src(kv);
+    assert_int_equal(src.seq_open(src.self, 3), OK);
+    assert_int_equal(src.seq_open(src.self, SEQS_MAX - 1), OK);
+    append(&src, 3, 0, 0, KV_SPAN + 7);
+    append(&src, 3, 1, 0, KV_SPAN + 7);
+    assert_int_equal(src.copy(src.self, 3, SEQS_MAX - 1, KV_SPAN + 2), OK);
+    src.seq_close(src.self, 3);
+    src.seq_close(src.self, 3);
+    append(&src, SEQS_MAX - 1, 0, KV_SPAN + 2, 5);
+    assert_int_equal(walk(&src, SEQS_MAX - 1, 0, 0, KV_SPAN + 7, false), 2);
+    assert_int_equal(walk(&src, SEQS_MAX - 1, 1, 0, KV_SPAN + 2, true), 2);
     kvram_close(kv);
 }
 
@@ -98,14 +123,18 @@ static void test_open_fails_cleanly(void **state)
     const struct kv_shape shape[2] = {{.n_head_kv = 1, .dim_k = 8, .dim_v = 8},
                                       {.n_head_kv = 1, .dim_k = 8, .dim_v = 8}};
     const size_t before = mem_used_total();
-    for (uint64_t n = 1; n <= 5; n++) {
-        struct kvram *kv;
-        mem_fail_at(n);
-        assert_int_equal(kvram_open(&kv, shape, 2, 16, DT_F16, DT_F32, &no_kern), ERR_MEMORY);
-        assert_null(kv);
-        assert_int_equal(mem_used_total(), before);
-    }
+    struct kvram *kv;
+    mem_fail_at(1);
+    assert_int_equal(kvram_open(&kv, shape, 2, 16, DT_F16, DT_F32, &no_kern), ERR_MEMORY);
+    assert_null(kv);
+    assert_int_equal(kvram_open(&kv, shape, 2, 16, DT_F16, DT_F32, &no_kern), OK);
+    const struct kv_src src = kvram_src(kv);
+    mem_fail_at(1);
+    assert_int_equal(src.seq_open(src.self, 0), ERR_MEMORY);
     mem_fail_at(0);
+    assert_int_equal(src.seq_open(src.self, 0), OK);
+    kvram_close(kv);
+    assert_int_equal(mem_used_total(), before);
 }
 
 /* ---- recurrent state ------------------------------------------------------------------------- */
@@ -132,6 +161,7 @@ static void test_checkpoints(void **state)
     struct stateram *st;
     assert_int_equal(stateram_open(&st, floats, 2), OK);
     const struct state_src src = stateram_src(st);
+    assert_int_equal(src.seq_open(src.self, 0), OK);
     const uint32_t at[] = {10, 12, 100, 1000};
     for (size_t i = 0; i < 4; i++) {
         set_state(&src, (float)at[i]);
@@ -156,6 +186,39 @@ static void test_checkpoints(void **state)
     stateram_close(st);
 }
 
+static void test_copied_state(void **state)
+{
+    (void)state;
+    const uint32_t floats[2] = {0, 16};
+    struct stateram *st;
+    assert_int_equal(stateram_open(&st, floats, 2), OK);
+    const struct state_src src = stateram_src(st);
+    float *other;
+    uint32_t got;
+    assert_int_equal(src.seq_open(src.self, 0), OK);
+    assert_int_equal(src.seq_open(src.self, 1), OK);
+    assert_int_equal(src.get(src.self, 1, 1, &other), OK);
+    set_state(&src, 10.0f);
+    assert_int_equal(src.save(src.self, 0, 10), OK);
+    set_state(&src, 20.0f); /* live at 20 */
+    assert_int_equal(src.nearest(src.self, 0, 19), 10);
+    assert_int_equal(src.nearest(src.self, 0, 9), 0);
+    assert_int_equal(src.copy(src.self, 0, 20, 1, 20, &got), OK);
+    assert_int_equal(got, 20);
+    assert_true(other[0] == 20.0f);
+    assert_int_equal(src.nearest(src.self, 1, 25), 20);
+    assert_int_equal(src.copy(src.self, 0, 20, 1, 15, &got), OK);
+    assert_int_equal(got, 10);
+    assert_true(other[15] == 10.0f);
+    assert_int_equal(src.copy(src.self, 0, 20, 1, 5, &got), OK);
+    assert_int_equal(got, 0);
+    assert_true(other[0] == 0.0f);
+    assert_int_equal(src.nearest(src.self, 1, 25), 0);
+    assert_true(get_state(&src) == 20.0f); /* the source is as it was */
+    src.seq_close(src.self, 0);
+    stateram_close(st);
+}
+
 static void test_no_state_costs_nothing(void **state)
 {
     (void)state;
@@ -163,8 +226,9 @@ static void test_no_state_costs_nothing(void **state)
     struct stateram *st;
     assert_int_equal(stateram_open(&st, floats, 2), OK);
     const struct state_src src = stateram_src(st);
+    assert_int_equal(src.seq_open(src.self, 0), OK);
     assert_int_equal(src.save(src.self, 0, 7), OK);
-    assert_int_equal(stateram_bytes(st), 0);
+    assert_int_equal(stateram_bytes(st, 0), 0);
     stateram_close(st);
 }
 
@@ -172,8 +236,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_copied_timeline),
         cmocka_unit_test(test_open_fails_cleanly),
         cmocka_unit_test(test_checkpoints),
+        cmocka_unit_test(test_copied_state),
         cmocka_unit_test(test_no_state_costs_nothing),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

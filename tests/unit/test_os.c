@@ -319,6 +319,55 @@ static void interrupt_twice(void)
     raise(SIGINT);
 }
 
+/* To the patient Ctrl-C is a request; what ends the program goes before it, and kills twice. */
+static void interrupt_patiently(void)
+{
+    os_init();
+    os_interrupt_patient(true);
+    raise(SIGINT);
+    raise(SIGINT);
+    if (os_interrupted() != SIGINT) _exit(1);
+    raise(SIGTERM);
+    raise(SIGINT);
+    if (os_interrupted() != SIGTERM) _exit(2);
+    raise(SIGTERM);
+}
+
+/* SIGTERM and SIGHUP set the same flag; unlike Ctrl-C they are not for a part of the work. */
+static void terminate(void)
+{
+    os_init();
+    raise(SIGTERM);
+    if (os_interrupted() != SIGTERM) _exit(1);
+    os_interrupt_clear();
+    if (os_interrupted() != SIGTERM) _exit(2);
+}
+
+static void terminate_twice(void)
+{
+    os_init();
+    raise(SIGTERM);
+    raise(SIGTERM);
+}
+
+static void hang_up_twice(void)
+{
+    os_init();
+    raise(SIGHUP);
+    raise(SIGHUP); /* shell and kernel both say so when a terminal closes */
+    if (os_interrupted() != SIGHUP) _exit(1);
+}
+
+static void hang_up_ignored(void)
+{
+    signal(SIGHUP, SIG_IGN); /* nohup */
+    os_init();
+    raise(SIGHUP);
+    if (os_interrupted()) _exit(1);
+    raise(SIGINT);
+    if (os_interrupted() != SIGINT) _exit(2);
+}
+
 static void interrupt_ignored(void)
 {
     signal(SIGINT, SIG_IGN);
@@ -341,13 +390,8 @@ static void interrupt_blocked_read(void)
     int fds[2];
     os_init();
     if (pipe(fds) != 0 || dup2(fds[0], STDIN_FILENO) < 0) _exit(1);
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
     pthread_t thread;
-    pthread_sigmask(SIG_BLOCK, &set, NULL); /* as the pool does for its workers */
-    if (pthread_create(&thread, NULL, interrupt_parent, NULL) != 0) _exit(2);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    if (os_thread_start(&thread, interrupt_parent, NULL) != 0) _exit(2);
     char *data = NULL;
     size_t n = 0;
     if (os_read_all("-", 100, &data, &n) != ERR_INTR || data) _exit(3);
@@ -368,12 +412,7 @@ static void interrupt_open(void)
     os_init();
     if (mkfifo(temp_path(&dir, "fifo.int"), 0600) != 0) _exit(1);
     pthread_t thread;
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    if (pthread_create(&thread, NULL, interrupt_parent, NULL) != 0) _exit(2);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    if (os_thread_start(&thread, interrupt_parent, NULL) != 0) _exit(2);
     char *data = NULL;
     size_t n = 0;
     if (os_read_all(temp_path(&dir, "fifo.int"), 100, &data, &n) != ERR_INTR || data) _exit(3);
@@ -394,6 +433,11 @@ static void test_signals(void **state)
     (void)state;
     assert_int_equal(in_child(interrupt_once), 0);
     assert_true(died_of(in_child(interrupt_twice), SIGINT));
+    assert_true(died_of(in_child(interrupt_patiently), SIGTERM));
+    assert_int_equal(in_child(terminate), 0);
+    assert_true(died_of(in_child(terminate_twice), SIGTERM));
+    assert_int_equal(in_child(hang_up_twice), 0);
+    assert_int_equal(in_child(hang_up_ignored), 0);
     assert_int_equal(in_child(interrupt_ignored), 0);
     assert_int_equal(in_child(interrupt_blocked_read), 0);
     assert_int_equal(in_child(interrupt_endless_read), 0);
@@ -410,6 +454,18 @@ static void test_clock_and_seed(void **state)
     usleep(2000);
     const uint64_t took_ns = os_time_ns() - start_ns;
     assert_true(took_ns >= 2000000 && took_ns < 20000000000u);
+    int64_t seconds = 0;
+    assert_true(os_clock_parse("2026-01-02T03:04:05", &seconds));
+    assert_int_equal(seconds, 1767323045);
+    assert_true(os_clock_parse("1969-12-31T23:59:59", &seconds));
+    assert_int_equal(seconds, -1);
+    assert_false(os_clock_parse("2026-01-02T03:04:05Z", &seconds));
+    assert_false(os_clock_parse("2026-01-02", &seconds));
+    assert_false(os_clock_parse("2026-02-31T00:00:00", &seconds)); /* no such day */
+    assert_false(os_clock_parse("2026-02-29T00:00:00", &seconds));
+    assert_true(os_clock_parse("2028-02-29T00:00:00", &seconds));
+    assert_false(os_clock_parse("2026-06-30T23:59:60", &seconds)); /* nor such a second */
+    assert_false(os_clock_parse("", &seconds));
     assert_int_not_equal(os_random_seed(), os_random_seed());
     assert_true(os_rss_peak_bytes() > 100000);
     FILE *f = fopen("/dev/null", "r");

@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "engine.h"
 #include "tests/golden/seed_model.h"
+#include "tests/unit/poke.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -25,10 +26,10 @@
 #include <cmocka.h>
 
 enum { DEMO, QWEN3NEXT, LFM2MOE, GRANITEHYBRID, GPT_OSS, N_MODEL, N = 70 };
-static const char *const cases[N_MODEL] = {[QWEN3NEXT] = "qwen3next",
-                                           [LFM2MOE] = "lfm2moe",
-                                           [GRANITEHYBRID] = "granitehybrid-moe",
-                                           [GPT_OSS] = "gpt-oss-f32"};
+static const char *const cases[N_MODEL] = {[QWEN3NEXT] = "tests/golden/qwen3next",
+                                           [LFM2MOE] = "tests/golden/lfm2moe",
+                                           [GRANITEHYBRID] = "tests/golden/granitehybrid-moe",
+                                           [GPT_OSS] = "tests/golden/gpt-oss-f32"};
 static char dir[] = "/tmp/moxie-session-XXXXXX";
 static char models[N_MODEL][64];
 static char copy_path[64];
@@ -200,6 +201,114 @@ static void test_two_sessions(void **state)
     }
 }
 
+/* Timelines that step together give what each gives alone, whatever their positions. */
+static void test_together(void **state)
+{
+    (void)state;
+    enum { N_SESSION = 5, STEPS = 12 };
+    for (int m = 0; m < N_MODEL; m++) {
+        struct engine *e = open_engine(m, 2);
+        uint32_t t[N_SESSION][N], token[N_SESSION];
+        float ref[N_SESSION][200];
+        struct session *s[N_SESSION];
+        for (size_t i = 0; i < N_SESSION; i++) {
+            struct session_opts o = {.n_ctx = 128, .n_batch = 3, .beside = i ? s[0] : NULL};
+            make_tokens(e, 20 + (uint32_t)i, t[i], N);
+            reference(e, t[i], N - i * 9, ref[i]);
+            assert_int_equal(session_new(&s[i], e, &o), OK);
+            assert_int_equal(session_sync(s[i], t[i], N - i * 9 - STEPS), OK);
+        }
+        for (size_t j = STEPS; j > 0; j--) {
+            for (size_t i = 0; i < N_SESSION; i++) token[i] = t[i][N - i * 9 - j];
+            assert_int_equal(session_step_many(s, token, N_SESSION), OK);
+        }
+        for (size_t i = 0; i < N_SESSION; i++) {
+            assert_int_equal(session_stats(s[i]).n_decode, STEPS);
+            assert_same_logits(s[i], ref[i]);
+        }
+        token[3] = engine_info(e)->n_vocab; /* one is wrong: none moves */
+        assert_int_equal(session_step_many(s, token, N_SESSION), ERR_INPUT);
+        for (size_t i = 0; i < N_SESSION; i++) assert_int_equal(session_pos(s[i]), N - i * 9);
+        for (size_t i = 0; i < N_SESSION; i++) session_free(s[i]);
+        engine_close(e);
+    }
+}
+
+/* Prompts that go through the weights together, one of them half there, one wholly. */
+static void test_prefill_together(void **state)
+{
+    (void)state;
+    enum { N_SESSION = 4 };
+    for (int m = 0; m < N_MODEL; m++) {
+        struct engine *e = open_engine(m, 2);
+        uint32_t t[N_SESSION][N];
+        float ref[N_SESSION][200];
+        struct session *s[N_SESSION];
+        struct session_want want[N_SESSION];
+        for (size_t i = 0; i < N_SESSION; i++) {
+            const struct session_opts o = {.n_ctx = 100, .n_batch = 100, .beside = i ? s[0] : NULL};
+            assert_int_equal(session_new(&s[i], e, &o), OK);
+            make_tokens(e, 40 + (uint32_t)i, t[i], N);
+            want[i] = (struct session_want){s[i], t[i], i == 2 ? 1 : N - 30 * i / 2};
+            reference(e, t[i], want[i].n, ref[i]);
+        }
+        assert_int_equal(session_sync(s[0], t[0], N - 11), OK);
+        assert_int_equal(session_sync(s[3], t[3], want[3].n), OK);
+        assert_int_equal(session_sync_many(want, N_SESSION), OK); /* 11 + 55 + 1 + 0 are new */
+        for (size_t i = 0; i < N_SESSION; i++) {
+            assert_int_equal(session_pos(s[i]), want[i].n);
+            assert_same_logits(s[i], ref[i]);
+        }
+        want[1].tokens = t[2]; /* all that was there goes */
+        want[2].tokens = t[1];
+        want[1].n = want[2].n = 40;
+        assert_int_equal(session_sync_many(want, N_SESSION), OK);
+        reference(e, t[2], 40, ref[1]);
+        reference(e, t[1], 40, ref[2]);
+        for (size_t i = 0; i < N_SESSION; i++) assert_same_logits(s[i], ref[i]);
+        for (size_t i = 0; i < N_SESSION; i++) session_free(s[i]);
+        engine_close(e);
+    }
+}
+
+static void test_fork(void **state)
+{
+    (void)state;
+    for (int m = 0; m < N_MODEL; m++) {
+        struct engine *e = open_engine(m, 2);
+        uint32_t t[N], u[N];
+        float ref_t[200], ref_u[200];
+        make_tokens(e, 30, t, N);
+        make_tokens(e, 31, u, N);
+        memcpy(u, t, 41 * sizeof *t);
+        reference(e, t, N, ref_t);
+        reference(e, u, N, ref_u);
+        struct session *a = open_session(e, 16), *b = NULL;
+        assert_int_equal(session_new(&b, e, &(struct session_opts){.beside = a}), OK);
+        assert_int_equal(session_n_ctx(b), 128);
+        assert_int_equal(session_sync(b, u + 41, N - 41), OK); /* what b held is gone */
+        assert_int_equal(session_sync(a, t, 42), OK);          /* a checkpoint at 41 */
+        assert_int_equal(session_sync(a, t, N), OK);
+        assert_int_equal(session_reusable(a, u, N), 41);
+        assert_int_equal(session_fork(b, a, 41), OK);
+        assert_int_equal(session_pos(b), 41);
+        assert_int_equal(session_sync(b, u, N), OK);
+        assert_same_logits(b, ref_u);
+        assert_same_logits(a, ref_t);
+        assert_int_equal(session_fork(b, a, N), OK); /* the live end */
+        assert_int_equal(session_pos(b), N);
+        assert_null(session_logits(b));
+        assert_int_equal(session_step(a, t[0]), OK);
+        assert_int_equal(session_step(b, t[0]), OK);
+        assert_memory_equal(session_logits(a), session_logits(b), 4 * 200);
+        session_free(a); /* what they share stays with b */
+        assert_int_equal(session_sync(b, t, N), OK);
+        assert_same_logits(b, ref_t);
+        session_free(b);
+        engine_close(e);
+    }
+}
+
 struct rows {
     size_t n;
     size_t stop_at;
@@ -322,6 +431,16 @@ static void test_not_finite(void **state)
     engine_close(e);
 }
 
+static void test_vector_not_finite(void **state)
+{
+    (void)state;
+    struct engine *e = NULL;
+    poke_nan(models[QWEN3NEXT], copy_path, "output_norm.weight", 3);
+    assert_int_equal(engine_open(&e, &(struct engine_opts){.path = copy_path}), ERR_INPUT);
+    assert_non_null(strstr(err_msg(), "item 3 of tensor 'output_norm.weight'"));
+    assert_null(e);
+}
+
 static void test_file_shrinks(void **state)
 {
     (void)state;
@@ -375,15 +494,8 @@ static int setup(void **state)
     if (!mkdtemp(dir)) return -1;
     (void)snprintf(copy_path, sizeof copy_path, "%s/copy.gguf", dir);
     for (int m = 1; m < N_MODEL; m++) {
-        char path[128], why[256];
-        (void)snprintf(path, sizeof path, "tests/golden/%s/case.json", cases[m]);
-        json_t *json = json_load_file(path, 0, NULL);
-        (void)snprintf(path, sizeof path, "tests/golden/%s/model.part", cases[m]);
-        (void)snprintf(models[m], sizeof models[m], "%s/%s.gguf", dir, cases[m]);
-        const bool ok =
-            seed_model_write(json_object_get(json, "weights"), path, models[m], why, sizeof why);
-        json_decref(json);
-        if (!ok) return -1;
+        (void)snprintf(models[m], sizeof models[m], "%s/%d.gguf", dir, m);
+        if (!seed_case_write(cases[m], models[m])) return -1;
     }
     return 0;
 }
@@ -399,11 +511,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_any_cut),      cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_roll_back),    cmocka_unit_test(test_prefix_is_reused),
-        cmocka_unit_test(test_two_sessions), cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_limits),       cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_file_shrinks), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_any_cut),          cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_roll_back),        cmocka_unit_test(test_prefix_is_reused),
+        cmocka_unit_test(test_two_sessions),     cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_together),         cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_prefill_together), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_not_finite),       cmocka_unit_test(test_vector_not_finite),
+        cmocka_unit_test(test_file_shrinks),     cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_interrupt),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

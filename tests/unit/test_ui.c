@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define SECOND UINT64_C(1000000000)
@@ -44,7 +45,27 @@ static void test_bar_line(void **state)
     assert_line(90, 1, 20000, SECOND,
                 "prefill [....................]   0 %  1/20000 tok  1.00 tok/s  5:33:19 left");
     assert_line(80, 1, UINT64_MAX / 2, SECOND,
-                "prefill [....................]   0 %  1/9223372036854775807 tok  1.00 tok/s  99");
+                "prefill [.........]   0 %  1/9223372036854775807 tok  1.00 tok/s  99:59:59 left");
+}
+
+static void test_bar_without_total(void **state)
+{
+    (void)state;
+    assert_line(80, 0, 0, 0, "prefill 0 tok  0.00 tok/s");
+    assert_line(80, 250, 0, 2 * SECOND, "prefill 250 tok  125 tok/s");
+    assert_line(20, 250, 0, 2 * SECOND, "prefill 250 tok  12");
+}
+
+/* The figures go before the cells: the last of them is the time left. */
+static void test_bar_makes_room(void **state)
+{
+    (void)state;
+    const struct ui_bar bar = {.what = "perplexity", .unit = "tok", .n_columns = 80};
+    char line[UI_BAR_BYTES_MAX];
+    ui_bar_line(line, &bar, 123456, 200000, 600 * SECOND);
+    assert_string_equal(
+        line, "perplexity [###########........]  62 %  123456/200000 tok  206 tok/s  6:12 left");
+    assert_int_equal(strlen(line), 79);
 }
 
 static void test_bar_is_cut(void **state)
@@ -71,17 +92,82 @@ static void test_no_terminal_no_bar(void **state)
     fclose(f);
 }
 
+/* A terminal of so many columns (0: it does not say) on a pseudo-terminal pair. */
+static FILE *terminal(int *master, unsigned short n_columns)
+{
+    *master = posix_openpt(O_RDWR | O_NOCTTY);
+    if (*master < 0 || grantpt(*master) != 0 || unlockpt(*master) != 0) {
+        print_message("# no pseudo-terminals here\n");
+        skip();
+    }
+    FILE *const f = fopen(ptsname(*master), "w");
+    assert_non_null(f);
+    const struct winsize size = {.ws_row = 24, .ws_col = n_columns};
+    assert_int_equal(ioctl(fileno(f), TIOCSWINSZ, &size), 0);
+    return f;
+}
+
+/* What the terminal shows is n bytes and no more; they may come in pieces. */
+static void see(int master, char seen[512], size_t n)
+{
+    size_t n_seen = 0;
+    while (n_seen < n) {
+        const ssize_t got = read(master, seen + n_seen, 511 - n_seen);
+        assert_true(got > 0);
+        n_seen += (size_t)got;
+    }
+    assert_int_equal(n_seen, n);
+    seen[n] = '\0';
+}
+
+static void test_columns(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned short said;
+        uint32_t n;
+    } cases[] = {{0, 80}, {1, 20}, {40, 40}, {80, 80}, {200, 200}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int master;
+        FILE *const f = terminal(&master, cases[i].said);
+        assert_int_equal(ui_columns(f), cases[i].n);
+        fclose(f);
+        close(master);
+    }
+    FILE *const none = tmpfile();
+    assert_non_null(none);
+    assert_int_equal(ui_columns(none), 80);
+    fclose(none);
+}
+
+static void test_wait(void **state)
+{
+    (void)state;
+    int master;
+    FILE *const f = terminal(&master, 40);
+    struct ui_wait wait;
+    ui_wait_start(&wait, f, "loading");
+    ui_wait_end(&wait); /* short: nothing is seen */
+    ui_wait_end(&wait);
+    ui_wait_start(&wait, f, "loading");
+    usleep(1100000);
+    ui_wait_end(&wait);
+    char seen[512] = "";
+    see(master, seen, 1 + 39 + 1 + 1 + 39 + 1); /* drawn once, wiped */
+    assert_memory_equal(seen, "\rloading  1 s ", 14);
+    assert_int_equal(strspn(seen + 42, " "), 39);
+    ui_wait_start(&wait, NULL, "loading");
+    ui_wait_end(&wait);
+    fclose(f);
+    close(master);
+}
+
 /* Everything that a terminal on a pseudo-terminal pair gets to see. */
 static void test_terminal_bar(void **state)
 {
     (void)state;
-    const int master = posix_openpt(O_RDWR | O_NOCTTY);
-    if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0) {
-        print_message("# no pseudo-terminals here\n");
-        skip();
-    }
-    FILE *const f = fopen(ptsname(master), "w");
-    assert_non_null(f);
+    int master;
+    FILE *const f = terminal(&master, 80);
     struct ui_bar bar;
     ui_bar_start(&bar, f, "prefill", "tok");
     ui_bar_set(&bar, 1, 2); /* too early */
@@ -92,11 +178,11 @@ static void test_terminal_bar(void **state)
     ui_bar_set(&bar, 2, 2); /* too soon after the last */
     ui_bar_end(&bar);
     char seen[512] = "";
-    const ssize_t n = read(master, seen, sizeof seen - 1);
-    assert_int_equal(n, 1 + 79 + 1 + 79 + 1); /* one line, wiped; no escape sequence */
+    see(master, seen, 1 + 79 + 1 + 1 + 79 + 1); /* one line, wiped; no escape sequence */
     assert_memory_equal(seen, "\rprefill [##########..........]  50 %  1/2 tok", 46);
+    assert_int_equal(seen[80], '\r'); /* "^C" is echoed where it is wiped */
     assert_null(strchr(seen, '\033'));
-    assert_int_equal(strspn(seen + 81, " "), 79);
+    assert_int_equal(strspn(seen + 82, " "), 79);
 
     setenv("TERM", "xterm", 1);
     unsetenv("NO_COLOR");
@@ -150,11 +236,11 @@ static void test_tame(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bar_line),
-        cmocka_unit_test(test_bar_is_cut),
-        cmocka_unit_test(test_no_terminal_no_bar),
-        cmocka_unit_test(test_terminal_bar),
-        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_bar_line),     cmocka_unit_test(test_bar_makes_room),
+        cmocka_unit_test(test_bar_is_cut),   cmocka_unit_test(test_no_terminal_no_bar),
+        cmocka_unit_test(test_columns),      cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_terminal_bar), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_bar_without_total),
         cmocka_unit_test(test_tame),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

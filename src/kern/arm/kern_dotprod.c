@@ -32,11 +32,19 @@ INLINE void t_dot(const uint8_t *w, const int8_t *x, const int32_t *n, size_t st
     }
 }
 
-#include "kern/simd/q_mul.h"
+INLINE vi quad_dot(vi sum, vb quad, int32_t four, int zero)
+{
+    (void)zero;
+    const int8x16_t x = vreinterpretq_s8_s32(vdupq_n_s32(four));
+    return (vi)vdotq_s32((int32x4_t)sum, (int8x16_t)quad, x);
+}
+
+#include "kern/simd/q_cols.h"
 
 void kern_fill_dotprod(struct kern *k)
 {
     q_fill(k);
+    q_cols_fill(k);
 }
 
 #endif

@@ -55,12 +55,23 @@ INLINE void t_dot(const uint8_t *w, const int8_t *x, const int32_t *n, size_t st
     }
 }
 
-#include "kern/simd/q_mul.h"
+INLINE vi quad_dot(vi sum, vb quad, int32_t four, int zero)
+{
+    (void)zero;
+    const int8x16_t w = (int8x16_t)quad;
+    const int8x16_t x = vreinterpretq_s8_s32(vdupq_n_s32(four));
+    const int32x4_t lo = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(x)));
+    const int32x4_t hi = vpaddlq_s16(vmull_high_s8(w, x));
+    return sum + (vi)vpaddq_s32(lo, hi);
+}
+
+#include "kern/simd/q_cols.h"
 
 void kern_fill_neon(struct kern *k)
 {
     f_fill(k);
     q_fill(k);
+    q_cols_fill(k);
 }
 
 #endif

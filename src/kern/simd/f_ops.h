@@ -9,6 +9,7 @@
 #ifndef KERN_SIMD_F_OPS_H
 #define KERN_SIMD_F_OPS_H
 
+#include "kern/simd/f_cols.h"
 #include "kern/simd/f_mul.h"
 #include "quant/block.h"
 
@@ -498,6 +499,7 @@ INLINE void f_fill(struct kern *k)
     k->mul[DT_F32] = mul_f32;
     k->mul[DT_F16] = mul_f16;
     k->mul[DT_BF16] = mul_bf16;
+    f_cols_fill(k);
     k->to_f32[DT_F16] = f16_to_f32;
     k->to_f32[DT_BF16] = bf16_to_f32;
     k->quant_q8 = row_quant_q8;

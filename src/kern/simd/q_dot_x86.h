@@ -1,5 +1,5 @@
 /*
- * q_dot_x86.h: the tile's dot product (t_dot of q_mul.h) without VNNI, at 128 or 256 bits.
+ * q_dot_x86.h: the dot products that q_mul.h and q_cols.h want, without VNNI, at 128 or 256 bits.
  *
  * maddubs gives sums of two products in 16 bits. Small codes need no widening for several items: as
  * many such sums as stay below 2^15 are added before madd widens them. Codes of 8 bits (WIDE) use
@@ -58,6 +58,17 @@ INLINE void t_dot(const uint8_t *w, const int8_t *x, const int32_t *n, size_t st
         UNROLL(4)
         for (int c = 0; c < n_col; c++) sum[c] += (vi)MM(madd_epi16)(pairs[c], ones);
     }
+}
+
+INLINE vi quad_dot(vi sum, vb quad, int32_t four, int zero)
+{
+    vmi w = (vmi)quad;
+    vmi x = MM(set1_epi32)(four);
+    if (zero == WIDE) {
+        x = MM(sign_epi8)(x, w);
+        w = MM(abs_epi8)(w);
+    }
+    return sum + (vi)MM(madd_epi16)(MM(maddubs_epi16)(w, x), MM(set1_epi16)(1));
 }
 
 #endif

@@ -52,6 +52,7 @@ typedef float f32x4 __attribute__((vector_size(16)));
 #endif
 typedef float vf __attribute__((vector_size(4 * V_LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * V_LANES)));
+typedef uint8_t vb __attribute__((vector_size(4 * V_LANES)));
 
 INLINE u8x16 load_u8x16(const uint8_t *p)
 {
@@ -79,6 +80,25 @@ INLINE s32x4 load_s32x4(const int32_t *p)
     s32x4 v;
     __builtin_memcpy(&v, p, sizeof v);
     return v;
+}
+
+INLINE vb load_vb(const uint8_t *p)
+{
+    vb v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE vi load_vi(const int32_t *p)
+{
+    vi v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void store_vi(int32_t *p, vi v)
+{
+    __builtin_memcpy(p, &v, sizeof v);
 }
 
 INLINE vf load_vf(const float *p)

@@ -152,6 +152,19 @@ INLINE vf vf_fnma(vf a, vf b, vf c)
     return fnma4(a, b, c);
 }
 
+/* Byte i of the four vectors becomes bytes 4 (i % 4) ... of vector i / 4. */
+INLINE void zip4(vb v[4])
+{
+    const uint16x8_t ab = (uint16x8_t)vzip1q_u8((uint8x16_t)v[0], (uint8x16_t)v[1]);
+    const uint16x8_t cd = (uint16x8_t)vzip1q_u8((uint8x16_t)v[2], (uint8x16_t)v[3]);
+    const uint16x8_t ab_hi = (uint16x8_t)vzip2q_u8((uint8x16_t)v[0], (uint8x16_t)v[1]);
+    const uint16x8_t cd_hi = (uint16x8_t)vzip2q_u8((uint8x16_t)v[2], (uint8x16_t)v[3]);
+    v[0] = (vb)vzip1q_u16(ab, cd);
+    v[1] = (vb)vzip2q_u16(ab, cd);
+    v[2] = (vb)vzip1q_u16(ab_hi, cd_hi);
+    v[3] = (vb)vzip2q_u16(ab_hi, cd_hi);
+}
+
 INLINE vf vf_max(vf a, vf b) /* NaN passes */
 {
     return (vf)vmaxq_f32((float32x4_t)a, (float32x4_t)b);

@@ -217,6 +217,19 @@ INLINE vf vf_fnma(vf a, vf b, vf c)
 
 #endif
 
+/* Within each 16 bytes: byte i of the four vectors becomes bytes 4 (i % 4) ... of vector i / 4. */
+INLINE void zip4(vb v[4])
+{
+    const vmi ab = MM(unpacklo_epi8)((vmi)v[0], (vmi)v[1]);
+    const vmi cd = MM(unpacklo_epi8)((vmi)v[2], (vmi)v[3]);
+    const vmi ab_hi = MM(unpackhi_epi8)((vmi)v[0], (vmi)v[1]);
+    const vmi cd_hi = MM(unpackhi_epi8)((vmi)v[2], (vmi)v[3]);
+    v[0] = (vb)MM(unpacklo_epi16)(ab, cd);
+    v[1] = (vb)MM(unpackhi_epi16)(ab, cd);
+    v[2] = (vb)MM(unpacklo_epi16)(ab_hi, cd_hi);
+    v[3] = (vb)MM(unpackhi_epi16)(ab_hi, cd_hi);
+}
+
 INLINE vf vf_max(vf a, vf b) /* NaN in b passes */
 {
     return (vf)MM(max_ps)((vm)a, (vm)b);

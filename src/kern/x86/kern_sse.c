@@ -8,12 +8,13 @@
 
 #include "kern/simd/f_ops.h"
 #include "kern/simd/q_dot_x86.h"
-#include "kern/simd/q_mul.h"
+#include "kern/simd/q_cols.h"
 
 void kern_fill_sse(struct kern *k)
 {
     f_fill(k);
     q_fill(k);
+    q_cols_fill(k);
 }
 
 #endif

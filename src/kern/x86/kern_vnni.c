@@ -30,11 +30,18 @@ INLINE void t_dot(const uint8_t *w, const int8_t *x, const int32_t *n, size_t st
     }
 }
 
-#include "kern/simd/q_mul.h"
+INLINE vi quad_dot(vi sum, vb quad, int32_t four, int zero)
+{
+    (void)zero;
+    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)quad, _mm512_set1_epi32(four));
+}
+
+#include "kern/simd/q_cols.h"
 
 void kern_fill_vnni(struct kern *k)
 {
     q_fill(k);
+    q_cols_fill(k);
 }
 
 #endif
