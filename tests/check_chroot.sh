@@ -20,6 +20,7 @@ failed=0
 cleanup()
 {
     umount "$sys/proc" 2>/dev/null
+    umount "$sys/dev/pts" 2>/dev/null
     umount "$sys/dev" 2>/dev/null
     # A mount that is still there must not be emptied.
     grep -q " $work/" /proc/mounts && return
@@ -68,6 +69,7 @@ cp /etc/resolv.conf "$sys/etc/resolv.conf"
 cp -r /etc/apt/apt.conf.d/. "$sys/etc/apt/apt.conf.d/"
 # A container may not mount; debootstrap's own /dev is enough for most.
 mount --bind /dev "$sys/dev" 2>/dev/null
+mount --bind /dev/pts "$sys/dev/pts" 2>/dev/null
 mount -t proc proc "$sys/proc" 2>/dev/null || mount --bind /proc "$sys/proc" 2>/dev/null
 
 git clone -q --no-hardlinks "$top" "$sys/root/moxie"

@@ -67,7 +67,11 @@ on_terminal()
 widest() { awk '/^usage/ { next } length > n { n = length } END { print n + 0 }'; }
 red=$(printf '\033[1;31m')
 
-if has script 'on a terminal' && has stty 'on a terminal'; then
+if ! { has script 'on a terminal' && has stty 'on a terminal'; }; then
+    :
+elif ! on_terminal 80 --version | grep -q '^moxie [0-9]'; then
+    skip 'on a terminal' 'no pseudo-terminals here'
+else
     export TERM=xterm
     n=$(on_terminal 80 help run | widest)
     [ "$n" -gt 70 ] && [ "$n" -lt 80 ]

@@ -11,6 +11,7 @@
 
 #include "cli.h"
 #include "cmd/common.h"
+#include "tests/unit/pty.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -210,15 +211,8 @@ static void *read_all(void *arg)
 /* The widest line of all help pages on a terminal of so many columns. */
 static size_t widest(unsigned short n_columns)
 {
-    const int master = posix_openpt(O_RDWR | O_NOCTTY);
-    if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0) {
-        print_message("# no pseudo-terminals here\n");
-        skip();
-    }
-    FILE *const f = fopen(ptsname(master), "w");
-    assert_non_null(f);
-    const struct winsize size = {.ws_row = 24, .ws_col = n_columns};
-    assert_int_equal(ioctl(fileno(f), TIOCSWINSZ, &size), 0);
+    int master;
+    FILE *const f = pty_open(&master, n_columns);
     struct reader *const r = calloc(1, sizeof *r);
     pthread_t thread;
     assert_non_null(r);

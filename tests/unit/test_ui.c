@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/ui.h"
+#include "tests/unit/pty.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -92,21 +93,6 @@ static void test_no_terminal_no_bar(void **state)
     fclose(f);
 }
 
-/* A terminal of so many columns (0: it does not say) on a pseudo-terminal pair. */
-static FILE *terminal(int *master, unsigned short n_columns)
-{
-    *master = posix_openpt(O_RDWR | O_NOCTTY);
-    if (*master < 0 || grantpt(*master) != 0 || unlockpt(*master) != 0) {
-        print_message("# no pseudo-terminals here\n");
-        skip();
-    }
-    FILE *const f = fopen(ptsname(*master), "w");
-    assert_non_null(f);
-    const struct winsize size = {.ws_row = 24, .ws_col = n_columns};
-    assert_int_equal(ioctl(fileno(f), TIOCSWINSZ, &size), 0);
-    return f;
-}
-
 /* What the terminal shows is n bytes and no more; they may come in pieces. */
 static void see(int master, char seen[512], size_t n)
 {
@@ -129,7 +115,7 @@ static void test_columns(void **state)
     } cases[] = {{0, 80}, {1, 20}, {40, 40}, {80, 80}, {200, 200}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int master;
-        FILE *const f = terminal(&master, cases[i].said);
+        FILE *const f = pty_open(&master, cases[i].said);
         assert_int_equal(ui_columns(f), cases[i].n);
         fclose(f);
         close(master);
@@ -144,7 +130,7 @@ static void test_wait(void **state)
 {
     (void)state;
     int master;
-    FILE *const f = terminal(&master, 40);
+    FILE *const f = pty_open(&master, 40);
     struct ui_wait wait;
     ui_wait_start(&wait, f, "loading");
     ui_wait_end(&wait); /* short: nothing is seen */
@@ -167,7 +153,7 @@ static void test_terminal_bar(void **state)
 {
     (void)state;
     int master;
-    FILE *const f = terminal(&master, 80);
+    FILE *const f = pty_open(&master, 80);
     struct ui_bar bar;
     ui_bar_start(&bar, f, "prefill", "tok");
     ui_bar_set(&bar, 1, 2); /* too early */
