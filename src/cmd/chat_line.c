@@ -314,7 +314,7 @@ static unsigned char on_newline(EditLine *el, int key)
     return el_winsertstr(el, L"\n") == 0 ? CC_REFRESH : CC_ERROR;
 }
 
-/* Tab completes a command. */
+/* Tab completes a command, as far as all that begin so agree. */
 static unsigned char on_tab(EditLine *el, int key)
 {
     (void)key;
@@ -322,15 +322,20 @@ static unsigned char on_tab(EditLine *el, int key)
     const LineInfo *const line = el_line(el);
     const size_t n = (size_t)(line->cursor - line->buffer);
     if (n == 0 || line->buffer[0] != '/') return CC_REFRESH_BEEP;
-    const char *found = NULL;
+    char rest[64] = "";
+    size_t n_found = 0;
     const char *word;
     for (size_t i = 0; (word = l->word(i)) != NULL; i++) {
         if (strncmp(word, line->buffer, n) != 0) continue;
-        if (found) return CC_REFRESH_BEEP; /* two or more */
-        found = word;
+        if (n_found++ == 0) snprintf(rest, sizeof rest, "%s", word + n);
+        size_t n_same = 0;
+        while (rest[n_same] && rest[n_same] == word[n + n_same]) n_same++;
+        rest[n_same] = '\0';
     }
-    if (!found || el_insertstr(el, found + n) != 0) return CC_REFRESH_BEEP;
-    return el_insertstr(el, " ") == 0 ? CC_REFRESH : CC_ERROR;
+    const bool is_whole = n_found == 1;
+    if (!is_whole && !rest[0]) return CC_REFRESH_BEEP;
+    if (rest[0] && el_insertstr(el, rest) != 0) return CC_REFRESH_BEEP;
+    return !is_whole || el_insertstr(el, " ") == 0 ? CC_REFRESH : CC_ERROR;
 }
 
 /* What is typed while the model is loaded or an answer written is not shown in it: it waits for the

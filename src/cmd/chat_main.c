@@ -37,14 +37,30 @@ struct prompt {
     bool reasoning; /* it ends with an opening mark: the answer begins inside */
 };
 
+/* The tokens of the last message alone; 0 when they cannot be counted. */
+static size_t last_message_tokens(const struct chat_state *c)
+{
+    const json_t *const all = json_object_get(c->talk.root, "messages");
+    const json_t *const content =
+        json_object_get(json_array_get(all, json_array_size(all) - 1), "content");
+    uint32_t *ids = NULL;
+    size_t n = 0;
+    if (json_is_string(content) &&
+        engine_tokenize(c->e, json_string_value(content), json_string_length(content), 0, &ids, &n))
+        n = 0;
+    engine_free(ids);
+    return n;
+}
+
 static enum err too_long(const struct chat_state *c, size_t n)
 {
     const uint32_t n_ctx = session_n_ctx(c->s);
-    if (chat_talk_n(&c->talk) == 1)
+    const size_t n_last = chat_talk_n(&c->talk) == 1 ? n : last_message_tokens(c);
+    if (n_last > n_ctx || n_last == n)
         return err_set(ERR_USAGE,
                        "the message has %zu tokens, too many for the context of %" PRIu32
                        "; shorten it, or start with a larger context (-c N)",
-                       n, n_ctx);
+                       n_last, n_ctx);
     return err_set(ERR_USAGE,
                    "the conversation has %zu tokens, too many for the context of %" PRIu32
                    ": /clear begins anew, /undo drops the last exchange; start with -c N for a "

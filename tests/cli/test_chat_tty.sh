@@ -93,6 +93,10 @@ type '/he'
 keys Tab
 shows 'Tab completes a command' '*> /help*'
 keys C-u
+type '/sa'
+keys Tab
+shows '... as far as all agree' '*> /save*'
+keys C-u
 type 'one'
 keys M-Enter
 type 'two'
@@ -291,7 +295,7 @@ type 'Look: '
 paste page.txt
 await '*line 190*'
 say 'end'
-shows 'a paste of 10 kB is one message (too long for this model)' '*conversation has * tokens, too many*>'
+shows 'a paste of 10 kB is one message (too long for this model)' '*message has*too many*>'
 awk 'BEGIN { printf "Look: " } { printf "%s\\n", $0 } END { print "end" }' page.txt >line
 tail -n 1 "$history" | cmp -s - line
 result $? '... and whole'
