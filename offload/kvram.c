@@ -1,14 +1,18 @@
 /*
- * kvram.c: a timeline is one block: for each layer a dense array of keys and one of values,
- * (n_head_kv, n_ctx, dim); a span is a window on one.
+ * kvram.c: a timeline is one block of spans; a span holds KV_SPAN positions of all layers: for each
+ * a dense array of keys and one of values, (n_head_kv, KV_SPAN, dim), keys in tiles of positions
+ * (kern/kv.h).
  *
- * Heads come first, because attention walks the positions of one head: with 16 heads of 128 in
- * float16 the rows of a head would otherwise be 256 bytes in every 4 KiB, which reads at 6 GB/s
- * where dense rows read at 14.5 (one thread, context 4096).
+ * Heads come before positions, because attention walks the positions of one head: with 16 heads of
+ * 128 in float16 the rows of a head would otherwise be 256 bytes in every 4 KiB, which reads at 6
+ * GB/s where dense rows read at 14.5 (one thread, context 4096). Spans come first of all, so that
+ * the block fills from its beginning, and pages of 2 MiB, which read 5 to 10 % faster, cost no
+ * memory for positions that are far away.
  */
 #include "offload/kvram.h"
 
 #include "base/mem.h"
+#include "kern/kv.h"
 
 #include <assert.h>
 #include <string.h>
@@ -18,9 +22,11 @@
 struct plane {       /* the keys or the values of one layer, the same in every block */
     uint32_t n_head; /* 0: there are none */
     uint32_t dim;
+    enum dtype type;
+    bool in_tiles;
     size_t row_bytes;  /* one head at one position */
-    size_t head_bytes; /* one head at all positions */
-    size_t at;         /* bytes into the block */
+    size_t head_bytes; /* one head at the positions of a span */
+    size_t at;         /* bytes into a span */
 };
 
 struct kvram {
@@ -28,59 +34,110 @@ struct kvram {
     enum dtype type_k, type_v;
     const struct kern *kern;
     struct plane k[LAYERS_MAX], v[LAYERS_MAX]; /* no v where values are part of the keys */
-    size_t block_bytes;
+    size_t span_bytes, block_bytes;
+    uint8_t *row, *scratch;   /* of one head on its way into the cache */
     uint8_t *block[SEQS_MAX]; /* of each timeline; NULL: it is not open */
 };
 
-static bool add_plane(struct kvram *kv, struct plane *p, enum dtype type, uint32_t n_head,
-                      uint32_t dim)
+static bool add_plane(struct kvram *kv, struct plane *p, struct plane shape)
 {
-    const size_t row_bytes = dtype_row_bytes(type, dim);
+    /* a context of less than a span does not pay for a whole one */
+    const size_t n_pos = kv->n_ctx < KV_SPAN ? kv_tiles(kv->n_ctx) : KV_SPAN;
     size_t n_bytes;
-    *p =
-        (struct plane){.n_head = n_head, .dim = dim, .row_bytes = row_bytes, .at = kv->block_bytes};
-    if (!mem_mul(row_bytes, kv->n_ctx, &p->head_bytes)) return false;
-    if (!mem_mul(p->head_bytes, n_head, &n_bytes)) return false;
-    if (n_bytes > SIZE_MAX - ALIGN - kv->block_bytes) return false;
-    kv->block_bytes += (n_bytes + ALIGN - 1) / ALIGN * ALIGN;
+    *p = shape;
+    p->row_bytes = dtype_row_bytes(p->type, p->dim);
+    p->head_bytes = p->row_bytes * n_pos; /* below 2^20: HEAD_DIM_MAX */
+    p->at = kv->span_bytes;
+    if (!mem_mul(p->head_bytes, p->n_head, &n_bytes)) return false;
+    if (n_bytes > SIZE_MAX - ALIGN - kv->span_bytes) return false;
+    kv->span_bytes += (n_bytes + ALIGN - 1) / ALIGN * ALIGN;
     return true;
+}
+
+static enum err refuse_ctx(const struct kvram *kv)
+{
+    return err_set(ERR_MEMORY,
+                   "a context of %u tokens needs more memory than can be addressed; ask for a "
+                   "smaller one (-c)",
+                   kv->n_ctx);
+}
+
+static enum err check_dim(enum dtype type, const char *option, const char *what, uint32_t layer,
+                          uint32_t dim)
+{
+    if (kv_can(type, dim)) return OK;
+    return err_set(
+        ERR_USAGE,
+        "layer %u: a %s of %u numbers cannot be cached as %s (%s), which takes multiples "
+        "of %u; use %s f16",
+        layer, what, dim, dtype_info(type)->name, option, dtype_info(type)->block_items, option);
+}
+
+static enum err add_layer(struct kvram *kv, uint32_t i, const struct kv_shape *s)
+{
+    if (s->n_head_kv == 0) return OK;
+    enum err e = check_dim(kv->type_k, "-ctk", "key", i, s->dim_k);
+    /* values that are part of the keys end with a block of theirs */
+    if (e == OK && s->v_in_k) e = check_dim(kv->type_k, "-ctk", "value", i, s->dim_v);
+    if (e == OK && !s->v_in_k) e = check_dim(kv->type_v, "-ctv", "value", i, s->dim_v);
+    if (e) return e;
+    const struct plane k = {
+        .n_head = s->n_head_kv, .dim = s->dim_k, .type = kv->type_k, .in_tiles = !s->v_in_k};
+    const struct plane v = {.n_head = s->n_head_kv, .dim = s->dim_v, .type = kv->type_v};
+    if (add_plane(kv, &kv->k[i], k) && (s->v_in_k || add_plane(kv, &kv->v[i], v))) return OK;
+    return refuse_ctx(kv);
+}
+
+static enum err add_layers(struct kvram *kv, const struct kv_shape *shape)
+{
+    for (uint32_t i = 0; i < kv->n_layer; i++) {
+        const enum err e = add_layer(kv, i, &shape[i]);
+        if (e) return e;
+    }
+    const size_t n_span = ((size_t)kv->n_ctx + KV_SPAN - 1) / KV_SPAN;
+    return mem_mul(n_span, kv->span_bytes, &kv->block_bytes) ? OK : refuse_ctx(kv);
+}
+
+static enum err alloc_row(struct kvram *kv)
+{
+    size_t row_bytes = 1, dim = 1;
+    for (uint32_t i = 0; i < 2 * kv->n_layer; i++) {
+        const struct plane *p = i % 2 ? &kv->v[i / 2] : &kv->k[i / 2];
+        if (p->row_bytes > row_bytes) row_bytes = p->row_bytes;
+        if (p->dim > dim) dim = p->dim;
+    }
+    kv->row = mem_alloc(MEM_KV, row_bytes);
+    kv->scratch = mem_alloc(MEM_KV, kv_scratch_bytes(dim));
+    return kv->row && kv->scratch ? OK : ERR_MEMORY;
 }
 
 enum err kvram_open(struct kvram **out, const struct kv_shape *shape, uint32_t n_layer,
                     uint32_t n_ctx, enum dtype type_k, enum dtype type_v, const struct kern *kern)
 {
     assert(n_layer <= LAYERS_MAX);
-    assert(type_k == DT_F16 || type_k == DT_F32);
-    assert(type_v == DT_F16 || type_v == DT_F32);
     struct kvram *kv = mem_alloc(MEM_KV, sizeof *kv);
-    *out = kv;
+    *out = NULL;
     if (!kv) return ERR_MEMORY;
     kv->n_layer = n_layer;
     kv->n_ctx = n_ctx;
     kv->type_k = type_k;
     kv->type_v = type_v;
     kv->kern = kern;
-    for (uint32_t i = 0; i < n_layer; i++) {
-        const struct kv_shape *s = &shape[i];
-        if (s->n_head_kv == 0) continue;
-        if (!add_plane(kv, &kv->k[i], type_k, s->n_head_kv, s->dim_k)) goto fail;
-        if (s->v_in_k) continue;
-        if (!add_plane(kv, &kv->v[i], type_v, s->n_head_kv, s->dim_v)) goto fail;
-    }
-    return OK;
-fail:
-    kvram_close(kv);
-    *out = NULL;
-    return err_set(ERR_MEMORY,
-                   "a context of %u tokens needs more memory than can be addressed; ask for a "
-                   "smaller one (-c)",
-                   n_ctx);
+    enum err e = add_layers(kv, shape);
+    if (e == OK) e = alloc_row(kv);
+    if (e == OK)
+        *out = kv;
+    else
+        kvram_close(kv);
+    return e;
 }
 
 void kvram_close(struct kvram *kv)
 {
     if (!kv) return;
     for (uint32_t i = 0; i < SEQS_MAX; i++) mem_free(kv->block[i]);
+    mem_free(kv->row);
+    mem_free(kv->scratch);
     mem_free(kv);
 }
 
@@ -90,7 +147,7 @@ static enum err seq_open(void *self, uint32_t seq)
     assert(seq < SEQS_MAX);
     assert(!kv->block[seq]);
     /* A model that is all recurrence has no planes, but its timelines are open or not, too. */
-    kv->block[seq] = mem_alloc(MEM_KV, kv->block_bytes ? kv->block_bytes : 1);
+    kv->block[seq] = mem_alloc_huge(MEM_KV, kv->block_bytes ? kv->block_bytes : 1);
     return kv->block[seq] ? OK : ERR_MEMORY;
 }
 
@@ -102,27 +159,41 @@ static void seq_close(void *self, uint32_t seq)
     kv->block[seq] = NULL;
 }
 
+uint64_t kvram_layer_bytes_per_pos(const struct kvram *kv, uint32_t layer)
+{
+    assert(layer < kv->n_layer);
+    const struct plane *const k = &kv->k[layer];
+    const struct plane *const v = &kv->v[layer];
+    return k->n_head * k->row_bytes + v->n_head * v->row_bytes;
+}
+
 uint64_t kvram_bytes_per_pos(const struct kvram *kv)
 {
     uint64_t n = 0;
-    for (uint32_t i = 0; i < kv->n_layer; i++)
-        n += kv->k[i].n_head * kv->k[i].row_bytes + kv->v[i].n_head * kv->v[i].row_bytes;
+    for (uint32_t i = 0; i < kv->n_layer; i++) n += kvram_layer_bytes_per_pos(kv, i);
     return n;
 }
 
-/* Rows of all heads at n_pos positions from pos0, narrowed to the cache's type. */
-static void put(const struct kvram *kv, uint32_t seq, const struct plane *p, enum dtype type,
-                uint32_t pos0, uint32_t n_pos, const float *from, size_t from_stride)
+/* Head h of a plane from a position on; in tiles: from its tile on. */
+static uint8_t *row_at(const struct kvram *kv, uint32_t seq, const struct plane *p, uint32_t h,
+                       uint32_t pos)
 {
-    uint8_t *const plane = kv->block[seq] + p->at;
-    for (uint32_t i = 0; i < n_pos; i++) {
-        for (uint32_t h = 0; h < p->n_head; h++) {
-            uint8_t *to = plane + h * p->head_bytes + (pos0 + i) * p->row_bytes;
-            const float *row = from + i * from_stride + (size_t)h * p->dim;
-            if (type == DT_F16)
-                kv->kern->f32_to_f16(row, to, p->dim);
-            else
-                memcpy(to, row, p->row_bytes);
+    const uint32_t in_span = p->in_tiles ? pos % KV_SPAN / KV_TILE * KV_TILE : pos % KV_SPAN;
+    return kv->block[seq] + pos / KV_SPAN * kv->span_bytes + p->at + h * p->head_bytes +
+           in_span * p->row_bytes;
+}
+
+/* Rows of all heads at n_pos positions from pos0, in the plane's type. Head by head: the rows of a
+ * tile are written while it is in the cache. */
+static void put(const struct kvram *kv, uint32_t seq, const struct plane *p, uint32_t pos0,
+                uint32_t n_pos, const float *from, size_t from_stride)
+{
+    for (uint32_t h = 0; h < p->n_head; h++) {
+        for (uint32_t i = 0; i < n_pos; i++) {
+            const float *x = from + i * from_stride + (size_t)h * p->dim;
+            uint8_t *const to = row_at(kv, seq, p, h, pos0 + i);
+            kv_row(kv->kern, p->type, x, p->dim, p->in_tiles ? kv->row : to, kv->scratch);
+            if (p->in_tiles) pack_set_row(p->type, kv->row, p->dim, (pos0 + i) % KV_TILE, to);
         }
     }
 }
@@ -134,8 +205,8 @@ static enum err append(void *self, uint32_t seq, uint32_t layer, uint32_t pos0, 
     assert(seq < SEQS_MAX && kv->block[seq]);
     assert(layer < kv->n_layer);
     assert(pos0 + n_pos <= kv->n_ctx);
-    put(kv, seq, &kv->k[layer], kv->type_k, pos0, n_pos, k, k_stride);
-    if (kv->v[layer].n_head) put(kv, seq, &kv->v[layer], kv->type_v, pos0, n_pos, v, v_stride);
+    put(kv, seq, &kv->k[layer], pos0, n_pos, k, k_stride);
+    if (kv->v[layer].n_head) put(kv, seq, &kv->v[layer], pos0, n_pos, v, v_stride);
     return OK;
 }
 
@@ -154,21 +225,19 @@ static enum err iter(void *self, uint32_t seq, uint32_t layer, uint32_t pos_begi
     return OK;
 }
 
-static enum err next(struct kv_iter *it, struct kv_span *span)
+static enum err next(struct kv_iter *it, bool wait, struct kv_span *span)
 {
     const struct kvram *kv = it->self;
+    (void)wait; /* all of it is there */
     if (it->pos >= it->pos_end) return ERR_END;
-    const uint8_t *const block = kv->block[it->seq];
     const struct plane *k = &kv->k[it->layer];
     const struct plane *v = kv->v[it->layer].n_head ? &kv->v[it->layer] : k;
     const uint32_t left = it->pos_end - it->pos;
     *span = (struct kv_span){
         .pos0 = it->pos,
         .n_pos = left < KV_SPAN ? left : KV_SPAN,
-        .k = block + k->at + it->pos * k->row_bytes,
-        .v = block + v->at + it->pos * v->row_bytes,
-        .k_stride = k->row_bytes,
-        .v_stride = v->row_bytes,
+        .k = row_at(kv, it->seq, k, 0, it->pos),
+        .v = row_at(kv, it->seq, v, 0, it->pos),
         .k_head = k->head_bytes,
         .v_head = v->head_bytes,
     };
@@ -176,9 +245,15 @@ static enum err next(struct kv_iter *it, struct kv_span *span)
     return OK;
 }
 
+static void release(void *self, struct kv_span *span)
+{
+    (void)self; /* spans borrow nothing that has to be given back */
+    (void)span;
+}
+
 static void done(struct kv_iter *it)
 {
-    (void)it; /* spans borrow nothing that has to be given back */
+    (void)it;
 }
 
 static enum err trim(void *self, uint32_t seq, uint32_t n_pos_keep)
@@ -189,11 +264,14 @@ static enum err trim(void *self, uint32_t seq, uint32_t n_pos_keep)
     return OK;
 }
 
-static void copy_plane(const struct plane *p, const uint8_t *from, uint8_t *to, uint32_t n_pos)
+static void copy_plane(const struct kvram *kv, const struct plane *p, uint32_t from, uint32_t to,
+                       uint32_t n_pos)
 {
-    for (uint32_t h = 0; h < p->n_head; h++) {
-        const size_t at = p->at + h * p->head_bytes;
-        memcpy(to + at, from + at, n_pos * p->row_bytes);
+    for (uint32_t pos = 0; pos < n_pos; pos += KV_SPAN) {
+        const size_t n = n_pos - pos < KV_SPAN ? n_pos - pos : KV_SPAN;
+        const size_t n_bytes = (p->in_tiles ? kv_tiles(n) : n) * p->row_bytes;
+        for (uint32_t h = 0; h < p->n_head; h++)
+            memcpy(row_at(kv, to, p, h, pos), row_at(kv, from, p, h, pos), n_bytes);
     }
 }
 
@@ -205,8 +283,8 @@ static enum err copy(void *self, uint32_t from, uint32_t to, uint32_t n_pos)
     assert(kv->block[to]);
     assert(n_pos <= kv->n_ctx);
     for (uint32_t i = 0; i < kv->n_layer; i++) {
-        copy_plane(&kv->k[i], kv->block[from], kv->block[to], n_pos);
-        copy_plane(&kv->v[i], kv->block[from], kv->block[to], n_pos);
+        copy_plane(kv, &kv->k[i], from, to, n_pos);
+        copy_plane(kv, &kv->v[i], from, to, n_pos);
     }
     return OK;
 }
@@ -219,6 +297,7 @@ struct kv_src kvram_src(struct kvram *kv)
                            .append = append,
                            .iter = iter,
                            .next = next,
+                           .release = release,
                            .done = done,
                            .trim = trim,
                            .seq_open = seq_open,

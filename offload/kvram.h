@@ -12,11 +12,13 @@
 
 struct kvram;
 
-/* shape: (n_layer). type_k, type_v: DT_F16 or DT_F32. kern is borrowed. ERR_MEMORY. */
+/* shape: (n_layer). type_k, type_v: DT_F32, DT_F16 or DT_Q8_0. kern is borrowed. ERR_USAGE: a
+ * layer does not fit its type; ERR_MEMORY. */
 enum err kvram_open(struct kvram **kv, const struct kv_shape *shape, uint32_t n_layer,
                     uint32_t n_ctx, enum dtype type_k, enum dtype type_v, const struct kern *kern);
 void kvram_close(struct kvram *kv); /* NULL is fine */
 struct kv_src kvram_src(struct kvram *kv);
-uint64_t kvram_bytes_per_pos(const struct kvram *kv);
+uint64_t kvram_bytes_per_pos(const struct kvram *kv); /* of all layers */
+uint64_t kvram_layer_bytes_per_pos(const struct kvram *kv, uint32_t layer);
 
 #endif

@@ -2,9 +2,9 @@
  * block.h: memory layouts shared by kernels and codecs: GGUF's block types, and moxie's int8
  * activations.
  *
- * Weight rows are read from the mapped file at any alignment, byte by byte or with unaligned loads;
- * no struct is laid over them. The sizes below are what the kernels rely on. Source of the layouts:
- * ggml (ggml-common.h), as described in GGUF's documentation.
+ * Weight rows, of the mapped file or packed (kern/pack.h), are read at any alignment, byte by byte
+ * or with unaligned loads; no struct is laid over them. The sizes below are what the kernels rely
+ * on. Source of the layouts: ggml (ggml-common.h), as described in GGUF's documentation.
  */
 #ifndef QUANT_BLOCK_H
 #define QUANT_BLOCK_H

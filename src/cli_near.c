@@ -16,7 +16,9 @@
 
 #define ON_CPU "has no meaning here: this version computes on the CPU; leave it out"
 #define CHATS "has no meaning here: `moxie chat` is the conversation; leave it out"
-#define MAPPED "is not needed: the model is always mapped and never copied; leave it out"
+#define MAPPED                                                                                     \
+    "is not needed: the model is mapped, and quantised weights are copied into memory where they " \
+    "fit (--no-repack: never); leave it out"
 #define LOCAL                                                                                      \
     "has no meaning here: moxie downloads nothing; fetch the GGUF file and name it with -m"
 #define UNBOUND                                                                                    \
@@ -37,7 +39,9 @@ static const struct {
      "has no meaning here: the KV cache is in main memory; leave it out"},
     {"-fa --flash-attn",
      "is not needed: attention never builds the full score matrix; leave it out"},
-    {"--mlock", "is not needed: the model is mapped and used pages stay in memory; leave it out"},
+    {"--mlock",
+     "has no meaning here: no memory is locked; repacked weights are in it anyway, --no-repack "
+     "leaves them to the page cache; leave it out"},
     {"--no-mmap --mmap", MAPPED},
     {"-ub --ubatch-size", "has no meaning here: there is one batch size, set it with -b"},
     {"-tb --threads-batch",

@@ -79,6 +79,11 @@ uint32_t crew_seats_for(uint64_t free_bytes, uint64_t timeline_bytes)
     return n - SPARE < SEATS_DEFAULT ? (uint32_t)n - SPARE : SEATS_DEFAULT;
 }
 
+uint32_t crew_n_session(uint32_t n_seat)
+{
+    return (n_seat ? n_seat : 1) + SPARE;
+}
+
 static enum err open_timelines(struct crew *c)
 {
     struct session_opts so = c->o.session;
@@ -88,7 +93,7 @@ static enum err open_timelines(struct crew *c)
     c->n_job = c->o.n_seat
                    ? c->o.n_seat
                    : crew_seats_for(os_memory().free_bytes, session_stats(first).full_bytes);
-    c->n_timeline = c->n_job + SPARE;
+    c->n_timeline = crew_n_session(c->n_job);
     c->n_ctx = session_n_ctx(first);
     c->n_batch = session_n_batch(first);
     c->timeline = mem_alloc_array(MEM_MISC, c->n_timeline, sizeof *c->timeline);

@@ -54,6 +54,8 @@ struct crew_opts {
 
 /* The seats that are suggested when so much memory is free and a timeline takes so much of it. */
 uint32_t crew_seats_for(uint64_t free_bytes, uint64_t timeline_bytes);
+/* Sessions that a crew with n_seat seats opens; 0: at least. */
+uint32_t crew_n_session(uint32_t n_seat);
 enum err crew_open(struct crew **c, struct engine *e, const struct crew_opts *o);
 void crew_close(struct crew *c); /* NULL is fine; jobs at work end without a callback */
 

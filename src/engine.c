@@ -5,6 +5,11 @@
  * Opening builds the model's graph once, for the model's own context, so that a missing or
  * misshapen tensor is reported here and not at the first token. Each session builds its own
  * afterwards, because some rope variants depend on the configured context.
+ *
+ * Quantised weights are repacked (offload/weights.h) if all of them fit what is free. What must
+ * stay free is what the sessions that are planned take for caches and states, and
+ * REPACK_SPARE_BYTES: a system that is short of memory can drop pages of the mapped file, but of
+ * repacked weights none, so it would end programs.
  */
 #include "engine.h"
 
@@ -14,6 +19,8 @@
 #include "engine_impl.h"
 #include "kern/cpu.h"
 #include "models/demo/demo.h"
+#include "offload/kvram.h"
+#include "offload/stateram.h"
 
 #include <assert.h>
 #include <string.h>
@@ -112,7 +119,33 @@ static void count_active_bytes(const struct graph *g, struct engine_info *info)
     info->n_bytes_active = n + n_experts;
 }
 
-static enum err open_model(struct engine *e)
+static uint64_t n_items(const struct tensor *t)
+{
+    return t->ne[0] * t->ne[1];
+}
+
+/* Products of weights that one token takes: those before the rows of the logits are chosen, and
+ * those after it. */
+static void count_macs(const struct graph *g, struct engine_info *info)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < g->n_op; i++) {
+        const struct gop *op = &g->op[i];
+        if (op->kind == GOP_OUT_ROWS) {
+            info->n_macs = n;
+            n = 0;
+        }
+        if (op->kind == GOP_MUL)
+            for (uint32_t j = 0; j < op->n_out; j++) n += n_items(&op->w[j]);
+        if (op->kind == GOP_MUL_HEADS) n += n_items(&op->w[0]) * op->w[0].ne[2];
+        if (op->kind != GOP_MOE) continue;
+        const struct gmoe *m = &op->u.moe;
+        n += m->n_used * (n_items(&m->gate) + n_items(&m->up) + n_items(&m->down));
+    }
+    info->n_macs_logits = n;
+}
+
+static enum err open_model(struct engine *e, struct graph **g)
 {
     enum err err = model_open(&e->model, e->file, e->tok ? tok_n_vocab(e->tok) : 0);
     if (err) return err;
@@ -123,12 +156,99 @@ static enum err open_model(struct engine *e)
     e->info.n_expert = hp->n_expert;
     e->info.n_expert_used = hp->n_expert_used;
     e->info.n_ctx_train = hp->n_ctx_train;
-    struct graph *g = NULL;
-    err = model_build(e->model, hp->n_ctx_train, &g);
+    err = model_build(e->model, hp->n_ctx_train, g);
     if (err) return err;
-    count_active_bytes(g, &e->info);
-    for (uint32_t i = 0; i < hp->n_layer; i++) e->info.is_recurrent |= g->state_floats[i] > 0;
-    err = resident_open(&e->experts, g);
+    count_active_bytes(*g, &e->info);
+    count_macs(*g, &e->info);
+    for (uint32_t i = 0; i < hp->n_layer; i++) e->info.is_recurrent |= (*g)->state_floats[i] > 0;
+    return OK;
+}
+
+/* ---- repacking ------------------------------------------------------------------------------- */
+
+/* Activations and working space (some ten MB), the vocabulary, and what other programs may come to
+ * want. */
+#define REPACK_SPARE_BYTES ((uint64_t)256 << 20)
+#define NO_ROOM ((uint64_t)1 << 62) /* more than any machine has; sums with it do not wrap */
+
+uint32_t engine_n_ctx(const struct engine *e, uint32_t asked)
+{
+    const uint32_t own = e->info.n_ctx_train;
+    if (asked == CTX_OF_MODEL) return own;
+    if (asked == 0) return own < CTX_DEFAULT ? own : CTX_DEFAULT;
+    return asked;
+}
+
+enum dtype engine_kv_dtype(enum kv_type t)
+{
+    return t == KV_F32 ? DT_F32 : t == KV_Q8_0 ? DT_Q8_0 : DT_F16;
+}
+
+/* Caches and states of all sessions to come when they are full. Opening them without a timeline
+ * takes next to nothing; types that do not fit the model are refused before weights are packed. */
+static enum err session_bytes(const struct engine *e, const struct engine_opts *o,
+                              const struct graph *g, uint64_t *n_bytes)
+{
+    struct kvram *kv = NULL;
+    struct stateram *state = NULL;
+    uint32_t n_ctx = engine_n_ctx(e, o->n_ctx);
+    if (n_ctx > CTX_MAX) n_ctx = CTX_MAX; /* which no session goes beyond */
+    enum err err = kvram_open(&kv, g->kv, g->n_layer, n_ctx, engine_kv_dtype(o->type_k),
+                              engine_kv_dtype(o->type_v), &e->kern);
+    if (err == OK) err = stateram_open(&state, g->state_floats, g->n_layer);
+    if (err == OK) {
+        const uint64_t n = kvram_bytes_per_pos(kv) * n_ctx + stateram_bytes_max(state);
+        const uint64_t n_seq = o->n_seq ? o->n_seq : 1;
+        assert(n_seq <= SEQS_MAX);
+        *n_bytes = n < NO_ROOM / SEQS_MAX ? n * n_seq : NO_ROOM;
+    }
+    stateram_close(state);
+    kvram_close(kv);
+    return err;
+}
+
+static enum engine_repack_state judge_repack(const struct engine_opts *o,
+                                             const struct engine_repack *r)
+{
+    if (r->n_bytes == 0) return REPACK_NOTHING;
+    if (o->act_f32) return REPACK_ROWS;
+    if (o->no_repack) return REPACK_OFF;
+    if (r->need_bytes > r->free_bytes) return REPACK_ROOM;
+    return o->plan_repack ? REPACK_PLANNED : REPACK_DONE;
+}
+
+/* Memory that is not given is no error here: the file's own rows do, too. */
+static enum err repack(struct engine *e, const struct engine_opts *o, struct graph *g)
+{
+    struct engine_repack *const r = &e->info.repack;
+    uint64_t n_bytes_sessions = 0;
+    enum err err = session_bytes(e, o, g, &n_bytes_sessions);
+    if (err == OK) err = weights_open(&e->weights, g);
+    if (err) return err;
+    r->n_bytes = weights_bytes(e->weights);
+    r->need_bytes = r->n_bytes + n_bytes_sessions + REPACK_SPARE_BYTES;
+    r->free_bytes = os_memory().free_bytes;
+    r->state = judge_repack(o, r);
+    if (r->state != REPACK_DONE) return OK;
+    const uint64_t start_ns = os_time_ns();
+    err = weights_pack(e->weights, &(struct weights_from){.file = e->file,
+                                                          .pool = e->pool,
+                                                          .on_progress = o->on_repack,
+                                                          .ctx = o->on_repack_ctx});
+    r->ns = os_time_ns() - start_ns;
+    if (err == ERR_MEMORY) r->state = REPACK_REFUSED;
+    weights_bind(e->weights, g);
+    return err == ERR_MEMORY ? OK : err;
+}
+
+/* All that it takes to run the model. */
+static enum err open_run(struct engine *e, const struct engine_opts *o)
+{
+    struct graph *g = NULL;
+    enum err err = open_model(e, &g);
+    if (err == OK) err = open_compute(e, o);
+    if (err == OK) err = repack(e, o, g);
+    if (err == OK) err = resident_open(&e->experts, g);
     graph_free(g);
     return err;
 }
@@ -160,8 +280,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *o)
     enum err err = open_file(e, o);
     if (err == OK) count_tensors(e);
     if (err == OK && o->mode != ENGINE_FILE) err = open_tok(e, o);
-    if (err == OK && o->mode == ENGINE_RUN) err = open_model(e);
-    if (err == OK && o->mode == ENGINE_RUN) err = open_compute(e, o);
+    if (err == OK && o->mode == ENGINE_RUN) err = open_run(e, o);
     if (err) {
         engine_close(e);
         return err;
@@ -176,6 +295,7 @@ void engine_close(struct engine *e)
     if (e->backend.close) e->backend.close(e->backend.self);
     pool_close(e->pool);
     resident_close(e->experts);
+    weights_close(e->weights);
     model_close(e->model);
     chat_close(e->chat);
     tok_close(e->tok);
@@ -196,6 +316,11 @@ const struct engine_info *engine_info(const struct engine *e)
 bool engine_broken(const struct engine *e)
 {
     return gguf_broken(e->file);
+}
+
+enum err engine_whole(const struct engine *e)
+{
+    return gguf_whole(e->file);
 }
 
 void engine_free(void *list)

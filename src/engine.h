@@ -48,6 +48,11 @@ enum engine_mode {
     ENGINE_FILE,  /* the file alone, for engine_describe(): no tokenizer either */
 };
 
+enum kv_type { KV_F16, KV_F32, KV_Q8_0 };
+#define CTX_OF_MODEL UINT32_MAX
+
+typedef void engine_progress_fn(void *ctx, uint64_t n_done, uint64_t n_total);
+
 struct engine_opts {
     const char *path; /* NULL: the embedded demo model */
     enum engine_mode mode;
@@ -55,7 +60,36 @@ struct engine_opts {
     const char *cpu_mask; /* NULL: all that the CPU has; else the highest level, as --cpu-mask */
     const char *pre;      /* NULL, or overrides tokenizer.ggml.pre */
     const char *chat_template; /* NULL, or a file with a template instead of the model's; copied */
-    bool act_f32; /* diagnostic: float32 activations for quantised weights, slow and exact */
+    bool act_f32;     /* diagnostic: float32 activations for quantised weights, slow and exact */
+    bool no_repack;   /* use the weights as the file has them: starts at once, runs slower */
+    bool plan_repack; /* only find out whether they would be repacked */
+    engine_progress_fn *on_repack; /* NULL, or called now and then with the bytes repacked */
+    void *on_repack_ctx;
+    /* The sessions to come, as far as they are known: repacked weights leave the memory that all of
+     * them take when they are full. n_ctx and the types as in session_opts. */
+    uint32_t n_ctx;
+    uint32_t n_seq; /* 0: one */
+    enum kv_type type_k, type_v;
+};
+
+/* Repacked weights are in memory, in the order in which the kernels read them; otherwise they are
+ * read from the mapped file, and put into that order again and again. The results are the same. */
+enum engine_repack_state {
+    REPACK_NOTHING, /* no weights of a type that has such an order, or no model to run */
+    REPACK_DONE,
+    REPACK_PLANNED, /* it would be, but for plan_repack */
+    REPACK_OFF,     /* no_repack */
+    REPACK_ROWS,    /* act_f32, which reads rows */
+    REPACK_ROOM,    /* too little memory is free */
+    REPACK_REFUSED, /* the system did not give the memory */
+};
+
+struct engine_repack {
+    enum engine_repack_state state;
+    uint64_t n_bytes;    /* that are, or would be, repacked */
+    uint64_t need_bytes; /* for that: with what the sessions take, and some to spare */
+    uint64_t free_bytes; /* of memory, when that was decided; 0: unknown */
+    uint64_t ns;         /* that it took */
 };
 
 struct engine_info {       /* facts, valid until engine_close */
@@ -71,6 +105,9 @@ struct engine_info {       /* facts, valid until engine_close */
     uint64_t n_bytes;         /* of all tensors */
     uint64_t n_bytes_active;  /* weight bytes that one decoded token reads */
     uint64_t n_bytes_experts; /* of those, in the experts it chose */
+    uint64_t n_macs;          /* products of weights that a token takes, but for its logits */
+    uint64_t n_macs_logits;   /* and for those */
+    struct engine_repack repack;
     bool is_demo;
     bool has_template; /* tokenizer.chat_template is there */
     bool is_recurrent; /* has state that cannot be trimmed: rolling back uses checkpoints */
@@ -82,7 +119,8 @@ const struct engine_info *engine_info(const struct engine *e);
 /* The model's file became shorter or unreadable while it was in use: nothing it computes is
  * right. */
 bool engine_broken(const struct engine *e);
-void engine_free(void *list); /* lists that this header allocates */
+enum err engine_whole(const struct engine *e); /* OK, or the sentence for that: gguf_whole() */
+void engine_free(void *list);                  /* lists that this header allocates */
 
 struct engine_level {  /* an instruction set that there are kernels for; static strings */
     const char *name;  /* as in engine_opts.cpu_mask */
@@ -92,6 +130,10 @@ struct engine_level {  /* an instruction set that there are kernels for; static 
 /* Those of this processor's architecture, the lowest first. */
 #define ENGINE_LEVELS_MAX 8
 size_t engine_levels(struct engine_level levels[ENGINE_LEVELS_MAX]);
+/* The most int8 multiply-adds per second that n_thread threads can make with the instructions of
+ * this level (cpu_mask as in engine_opts), measured on registers alone for some 0.3 s: the ceiling
+ * of quantised products. 0: the level has none that are worth the name. */
+enum err engine_int8_peak(const char *cpu_mask, uint32_t n_thread, double *macs_per_s);
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -133,8 +175,6 @@ enum err engine_describe(const struct engine *e, bool json, FILE *out);
 
 /* ---- session --------------------------------------------------------------------------------- */
 
-enum kv_type { KV_F16, KV_F32 };
-
 struct session_opts {
     uint32_t n_ctx;   /* 0: the smaller of the model's and 4096; CTX_OF_MODEL: the model's own */
     uint32_t n_batch; /* tokens of one prefill piece; 0: BATCH_DEFAULT */
@@ -143,7 +183,6 @@ struct session_opts {
      * sessions can take a step together. */
     struct session *beside;
 };
-#define CTX_OF_MODEL UINT32_MAX
 
 enum err session_new(struct session **s, struct engine *e, const struct session_opts *o);
 void session_free(struct session *s); /* NULL is fine */
@@ -205,5 +244,7 @@ struct session_stats {
     uint64_t full_bytes; /* of caches and states when the context is full */
 };
 struct session_stats session_stats(const struct session *s);
+/* Bytes of the caches that a token reads which sees n_pos positions. */
+uint64_t session_kv_read_bytes(const struct session *s, size_t n_pos);
 
 #endif

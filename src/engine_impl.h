@@ -1,5 +1,5 @@
 /*
- * engine_impl.h: what engine.c, session.c and describe.c share. Nobody else includes it.
+ * engine_impl.h: what engine.c, session.c, stage.c and describe.c share. Nobody else includes it.
  */
 #ifndef ENGINE_IMPL_H
 #define ENGINE_IMPL_H
@@ -11,6 +11,7 @@
 #include "kern/kern.h"
 #include "models/model.h"
 #include "offload/resident.h"
+#include "offload/weights.h"
 #include "text/tok.h"
 
 struct engine {
@@ -23,10 +24,15 @@ struct engine {
     struct pool *pool;
     struct kern kern;
     struct backend backend;
+    struct weights *weights;
     struct resident *experts;
     struct engine_info info;
     char *name, *arch; /* NUL-terminated copies for info */
     enum engine_mode mode;
 };
+
+/* session_opts.n_ctx in positions, and a cache's type: what a session makes of its options. */
+uint32_t engine_n_ctx(const struct engine *e, uint32_t asked);
+enum dtype engine_kv_dtype(enum kv_type t);
 
 #endif

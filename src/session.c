@@ -167,11 +167,7 @@ static enum err run_step(struct session *const *s, const struct step_run *run, u
         .token = token, .run = run, .n_run = n_run, .on_row = take_row, .ctx = &to};
     for (uint32_t i = 0; i < n_run; i++) s[i]->has_logits = false;
     enum err err = exec_step(st->exec, &step);
-    if (err == OK && engine_broken(st->e))
-        err = err_set(ERR_RUN,
-                      "%s: the file became shorter while the model was running; what was computed "
-                      "since is not to be trusted. Restore the file and start again",
-                      st->e->info.path);
+    if (err == OK) err = engine_whole(st->e); /* what was computed is not to be trusted */
     for (uint32_t i = 0; i < n_run; i++) {
         if (err == OK) {
             s[i]->n_pos += run[i].n_tok;
@@ -451,4 +447,18 @@ struct session_stats session_stats(const struct session *s)
     st.state_bytes = stateram_bytes(s->stage->state, s->seq);
     st.arena_bytes = exec_arena_bytes(s->stage->exec);
     return st;
+}
+
+uint64_t session_kv_read_bytes(const struct session *s, size_t n_pos)
+{
+    assert(s);
+    const struct graph *const g = s->stage->g;
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < g->n_op; i++) {
+        if (g->op[i].kind != GOP_ATTN) continue;
+        const struct gattn *const a = &g->op[i].u.attn;
+        const size_t n_seen = a->window > 0 && a->window < n_pos ? a->window : n_pos;
+        n += n_seen * kvram_layer_bytes_per_pos(s->stage->kv, a->kv_layer);
+    }
+    return n;
 }

@@ -7,26 +7,11 @@
 
 #include <assert.h>
 
-#define CTX_DEFAULT 4096 /* CLI.md: a context that fits memory on small machines */
-
-static uint32_t pick_ctx(const struct engine *e, uint32_t asked)
-{
-    const uint32_t own = e->info.n_ctx_train;
-    if (asked == CTX_OF_MODEL) return own;
-    if (asked == 0) return own < CTX_DEFAULT ? own : CTX_DEFAULT;
-    return asked;
-}
-
-static enum dtype kv_dtype(enum kv_type t)
-{
-    return t == KV_F32 ? DT_F32 : DT_F16;
-}
-
 static enum err open_ports(struct stage *st, const struct session_opts *o)
 {
     const struct graph *g = st->g;
-    enum err err = kvram_open(&st->kv, g->kv, g->n_layer, st->n_ctx, kv_dtype(o->type_k),
-                              kv_dtype(o->type_v), &st->e->kern);
+    enum err err = kvram_open(&st->kv, g->kv, g->n_layer, st->n_ctx, engine_kv_dtype(o->type_k),
+                              engine_kv_dtype(o->type_v), &st->e->kern);
     if (err) return err;
     err = stateram_open(&st->state, g->state_floats, g->n_layer);
     if (err) return err;
@@ -45,7 +30,7 @@ enum err stage_new(struct stage **out, struct engine *e, const struct session_op
     struct stage *st = mem_alloc(MEM_KV, sizeof *st);
     if (!st) return ERR_MEMORY;
     st->e = e;
-    st->n_ctx = pick_ctx(e, o->n_ctx);
+    st->n_ctx = engine_n_ctx(e, o->n_ctx);
     st->n_batch = o->n_batch ? o->n_batch : BATCH_DEFAULT;
     if (st->n_batch > st->n_ctx) st->n_batch = st->n_ctx;
     enum err err = ERR_USAGE;
@@ -59,6 +44,7 @@ enum err stage_new(struct stage **out, struct engine *e, const struct session_op
     if (!st->token) goto fail;
     err = model_build(e->model, st->n_ctx, &st->g);
     if (err) goto fail;
+    weights_bind(e->weights, st->g);
     err = open_ports(st, o);
     if (err) goto fail;
     err = exec_open(&st->exec, st->g, &e->backend, &st->ports, st->n_batch);

@@ -25,11 +25,10 @@ struct op_io {                      /* the operands of one operation in one step
     float *dst[GOP_OUT_MAX];
     size_t dst_stride[GOP_OUT_MAX];
     const uint32_t *token;  /* (n_row) */
-    const uint32_t *pos;    /* (n_row) positions; GOP_ATTN: rising by one from row to row */
+    const uint32_t *pos;    /* (n_row) positions, rising by one within a timeline */
     const float *cos, *sin; /* GOP_ROPE: (n_row, n_rot / 2), magnitude included */
     uint32_t n_rot;         /* GOP_ROPE: of the table the operation names */
     float *state;           /* GOP_CONV, GOP_GDN, GOP_SSM: the layer's state, updated in place */
-    float *h_gate, *h_up;   /* GOP_MOE: (n_row * n_used, n_ff), dense */
     float *y;               /* GOP_MOE: (n_row * n_used, n_embd), dense */
 };
 
@@ -45,6 +44,12 @@ struct moe_rows {
     uint32_t n_want;
 };
 
+/* GOP_ATTN: a span of the timeline that some rows of the step belong to. */
+struct attn_span {
+    uint32_t row0, n_row;
+    struct kv_span kv;
+};
+
 struct backend {
     void *self;
     const char *name;
@@ -53,12 +58,14 @@ struct backend {
     /* Every kind but GOP_KV, GOP_ATTN, GOP_MOE, GOP_REDUCE and GOP_OUT_ROWS. */
     enum err (*run)(void *self, const struct gop *op, const struct op_io *io);
     /* Attention: src[0] queries, dst[0] running weighted values, dst[1] running (max, sum) per
-     * head. Each span is reduced by itself and then merged, in rising order: (m, l, o) with
-     * (ms, ls, os) is m' = max(m, ms), l' = l e^(m-m') + ls e^(ms-m'), likewise o (Milakov &
-     * Gimelshein 2018). */
+     * head. Begin; any number of calls with some spans each, those of one timeline together and
+     * rising, also from call to call; end. Each span is reduced by itself and then merged, in
+     * rising order: (m, l, o) with (ms, ls, os) is m' = max(m, ms), l' = l e^(m-m') + ls e^(ms-m'),
+     * likewise o (Milakov & Gimelshein 2018). */
     enum err (*attn_begin)(void *self, const struct gop *op, const struct op_io *io);
-    enum err (*attn_span)(void *self, const struct gop *op, const struct op_io *io,
-                          const struct kv_span *span, enum dtype type_k, enum dtype type_v);
+    enum err (*attn_spans)(void *self, const struct gop *op, const struct op_io *io,
+                           const struct attn_span *span, uint32_t n_span, enum dtype type_k,
+                           enum dtype type_v);
     enum err (*attn_end)(void *self, const struct gop *op, const struct op_io *io);
     /* Mixture of experts: choose; prepare the activations; any number of calls with some experts
      * each; the sum of each token's pairs in order of choice. id and weight: (n_row, n_used),

@@ -31,7 +31,7 @@ struct cpu_op {
 };
 
 static const struct cpu_op ops[GOP_KIND_COUNT] = {
-    [GOP_EMBED] = {.rows = cpu_op_embed},
+    [GOP_EMBED] = {.rows = cpu_op_embed, .need = cpu_need_embed},
     [GOP_MUL] = {.run = cpu_op_mul, .need = cpu_need_mul, .reads_by_form = true},
     [GOP_MUL_HEADS] = {.run = cpu_op_mul_heads, .need = cpu_need_mul_heads, .reads_by_form = true},
     [GOP_RMSNORM] = {.rows = cpu_op_rmsnorm},
@@ -137,7 +137,7 @@ static enum err reserve(void *self, const struct graph *g, uint32_t n_row_max)
         if (ops[op->kind].need) ops[op->kind].need(c, op, n_row_max, need);
     }
     c->held.src = NULL;
-    cpu_cols_reserve(c, g);
+    cpu_cols_reserve(c, g, need);
     for (int i = 0; i < BUF_COUNT; i++) {
         struct cpu_buf *b = &c->buf[i];
         if (need[i] <= b->n_bytes) continue;
@@ -178,7 +178,7 @@ enum err cpu_backend_open(struct backend *b, const struct cpu_opts *o)
         .reserve = reserve,
         .run = run,
         .attn_begin = cpu_attn_begin,
-        .attn_span = cpu_attn_span,
+        .attn_spans = cpu_attn_spans,
         .attn_end = cpu_attn_end,
         .moe_route = cpu_moe_route,
         .moe_begin = cpu_moe_begin,

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "kern/cols.h"
+#include "kern/pack.h"
 #include "quant/block.h"
 
 #include <assert.h>
@@ -61,15 +62,19 @@ static void add(struct cpu *c, const struct tensor *w)
     if (p) list[c->n_cols++] = (struct cpu_cols){.rows = w->data, .p = p};
 }
 
-void cpu_cols_reserve(struct cpu *c, const struct graph *g)
+void cpu_cols_reserve(struct cpu *c, const struct graph *g, size_t need[BUF_COUNT])
 {
     uint64_t n_bytes = 0;
     for (uint32_t i = 0; i < g->n_op; i++)
         if (is_after_relu(g, i))
             n_bytes += cols_bytes(g->op[i].w[0].type, g->op[i].w[0].ne[0], g->op[i].w[0].ne[1]);
     if (n_bytes == 0 || n_bytes > os_memory().free_bytes / 2) return;
-    for (uint32_t i = 0; i < g->n_op; i++)
-        if (is_after_relu(g, i)) add(c, &g->op[i].w[0]);
+    for (uint32_t i = 0; i < g->n_op; i++) {
+        if (!is_after_relu(g, i)) continue;
+        const struct tensor *const w = &g->op[i].w[0];
+        add(c, w);
+        if (w->is_packed) cpu_need(need, BUF_WORK, COLS_STEP, w->row_bytes);
+    }
 }
 
 void cpu_cols_close(struct cpu *c)
@@ -81,26 +86,33 @@ void cpu_cols_close(struct cpu *c)
 /* ---- filling --------------------------------------------------------------------------------- */
 
 struct put_loop {
-    const struct cols_src *src;
+    const struct cpu *c;
+    const struct tensor *w;
     uint8_t *dst;
     atomic_bool is_finite;
 };
 
 static void put_task(void *ctx, uint32_t i_task, uint32_t i_thread)
 {
-    (void)i_thread;
     struct put_loop *const l = ctx;
+    const struct tensor *const w = l->w;
     const size_t row0 = (size_t)i_task * COLS_STEP;
-    const size_t left = l->src->n_row - row0;
-    if (!cols_put(l->src, row0, row0 + (left < COLS_STEP ? left : COLS_STEP), l->dst))
-        atomic_store(&l->is_finite, false);
+    const size_t row1 = w->ne[1] - row0 < COLS_STEP ? w->ne[1] : row0 + COLS_STEP;
+    struct cols_src src = {
+        .type = w->type, .w = w->data, .w_stride = w->row_bytes, .n_row = w->ne[1], .k = w->ne[0]};
+    if (w->is_packed) {
+        uint8_t *const rows = cpu_thread_buf(l->c, BUF_WORK, i_thread);
+        for (size_t r = row0; r < row1; r++)
+            pack_get_row(w->type, w->data, w->ne[1], w->ne[0], r, rows + (r - row0) * w->row_bytes);
+        src.w = rows;
+        src.row0 = row0;
+    }
+    if (!cols_put(&src, row0, row1, l->dst)) atomic_store(&l->is_finite, false);
 }
 
 static void fill(const struct cpu *c, struct cpu_cols *cols, const struct tensor *w)
 {
-    const struct cols_src src = {
-        .type = w->type, .w = w->data, .w_stride = w->row_bytes, .n_row = w->ne[1], .k = w->ne[0]};
-    struct put_loop l = {.src = &src, .dst = cols->p, .is_finite = true};
+    struct put_loop l = {.c = c, .w = w, .dst = cols->p, .is_finite = true};
     pool_run(c->pool, put_task, &l, (uint32_t)(cols_padded(w->ne[1]) / COLS_STEP));
     cols->is_filled = true;
     if (atomic_load(&l.is_finite)) return;

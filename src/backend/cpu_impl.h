@@ -21,13 +21,15 @@
 #include <stdint.h>
 
 enum cpu_buf_id {
-    BUF_ACT,      /* the activations quantised last: struct cpu_held */
-    BUF_PAIR_F32, /* rows of (token, choice) pairs by sorted position, as floats: experts' inputs */
-    BUF_PAIR_Q8,  /* the same, quantised: their inputs, and once these are used their hidden rows */
-    BUF_PAIR_AT,  /* sorted positions that a pass over pairs visits */
-    BUF_JOB,      /* struct cpu_job of one operation */
-    BUF_KERN,     /* from here on a part for each thread: kern_mul.scratch */
-    BUF_WORK,     /* tiles of the operation: scores, expanded weights */
+    BUF_ACT,    /* the activations quantised last: struct cpu_held; rows of a packed embedding */
+    BUF_HIDDEN, /* experts: hidden rows by sorted position, in the form that down wants */
+    BUF_JOB,    /* struct cpu_job of one operation */
+    BUF_PART,   /* attention: (span and token, head) results that wait for earlier spans */
+    BUF_KERN,   /* from here on a part for each thread: kern_mul.scratch */
+    BUF_WORK,   /* tiles of the operation: scores, expanded weights */
+    BUF_TILE,   /* experts: a tile of gate and one of up */
+    BUF_X_F32,  /* experts: the columns of a tile beside each other, as floats */
+    BUF_X_Q8,   /* the same, quantised */
     BUF_COUNT,
     BUF_THREAD = BUF_KERN /* first id with a part for each thread */
 };
@@ -66,6 +68,7 @@ struct cpu {
     bool act_f32;
     struct kern kern;
     struct cpu_held held;
+    uint64_t n_moe; /* calls with experts: names what is in BUF_X_... */
     struct cpu_buf buf[BUF_COUNT];
     struct cpu_cols *cols; /* (n_cols) */
     uint32_t n_cols;
@@ -109,16 +112,34 @@ struct cpu_job {       /* one matrix times n_col columns: y = scale * (w x) + bi
     enum dtype type;
     float scale;
     const float *bias; /* (n_row) or NULL */
-    /* the split, made by cpu_run_jobs() */
+    /* the split, made by cpu_run_tiles() */
     size_t tile_rows, tile_cols;
     uint32_t n_row_tile, first_task;
 };
+
+struct cpu_tile { /* what a task does of job i_job */
+    uint32_t i_job, i_thread;
+    size_t row0, n_row, col0, n_col; /* at most CPU_TILE_FLOATS elements */
+};
+
+#define CPU_TILE_ROWS 32 /* the largest row_step: the items of a group in a quantised row */
+#define CPU_TILE_FLOATS (1u << 14) /* two of them, and their activations, stay in a 512 KB cache */
+
+typedef void cpu_tile_fn(const void *ctx, const struct cpu_tile *t);
 
 /* rows: the weights of w, or of one of its planes */
 struct cpu_job cpu_job_new(const struct tensor *w, const void *rows, const void *x, size_t x_stride,
                            uint32_t n_col, float *y, size_t y_stride);
 /* All jobs in one loop over the pool; they must not depend on each other. */
-void cpu_run_jobs(struct cpu *c, struct cpu_job *job, uint32_t n_job);
+void cpu_run_jobs(const struct cpu *c, struct cpu_job *job, uint32_t n_job);
+/* fn for each tile of the jobs, in one loop; tiles begin at multiples of row_step rows. */
+void cpu_run_tiles(const struct cpu *c, struct cpu_job *job, uint32_t n_job, size_t row_step,
+                   cpu_tile_fn *fn, const void *ctx);
+/* A tile of a job; x and y, if not NULL, are the tile's own, with strides as in kern_mul. */
+void cpu_mul_tile(const struct cpu *c, const struct cpu_job *j, const struct cpu_tile *t,
+                  const uint8_t *x, size_t x_stride, float *y, size_t y_stride);
+/* The most columns of a tile of a product with k inputs. */
+size_t cpu_tile_cols_max(size_t k);
 
 /* The form in which weights of this type take activations; the bytes of a row of k items in it. */
 enum kern_x cpu_form(const struct cpu *c, enum dtype type);
@@ -140,7 +161,8 @@ void cpu_need_product(const struct cpu *c, const struct tensor *w, size_t k, uin
 /* Tokens of a step that goes by columns: with more, few columns would be skipped by all of them. */
 #define CPU_COLS_TOKENS_MAX 2
 
-void cpu_cols_reserve(struct cpu *c, const struct graph *g);
+/* A part of reserve(). */
+void cpu_cols_reserve(struct cpu *c, const struct graph *g, size_t need[BUF_COUNT]);
 /* GOP_MUL by columns; false: it is not such a product, go by rows. */
 bool cpu_mul_cols(struct cpu *c, const struct gop *op, const struct op_io *io);
 void cpu_cols_close(struct cpu *c);
@@ -159,7 +181,7 @@ cpu_rows_fn cpu_op_embed, cpu_op_rmsnorm, cpu_op_l2norm, cpu_op_rope, cpu_op_act
     cpu_op_add, cpu_op_mulv, cpu_op_scale, cpu_op_softcap, cpu_op_copy; /* cpu_rows.c */
 cpu_run_fn cpu_op_mul, cpu_op_mul_heads;                                /* cpu_mul.c */
 cpu_run_fn cpu_op_conv, cpu_op_gdn, cpu_op_ssm;                         /* cpu_seq.c */
-cpu_need_fn cpu_need_mul, cpu_need_mul_heads, cpu_need_attn, cpu_need_moe;
+cpu_need_fn cpu_need_embed, cpu_need_mul, cpu_need_mul_heads, cpu_need_attn, cpu_need_moe;
 
 /* ln(1 + e^x) and 1 / (1 + e^-x) for any x: nothing overflows, NaN stays. */
 float cpu_softplus(float x);
@@ -168,8 +190,9 @@ float cpu_sigmoid(float x);
 /* ---- the rest of struct backend -------------------------------------------------------------- */
 
 enum err cpu_attn_begin(void *self, const struct gop *op, const struct op_io *io); /* cpu_attn.c */
-enum err cpu_attn_span(void *self, const struct gop *op, const struct op_io *io,
-                       const struct kv_span *span, enum dtype type_k, enum dtype type_v);
+enum err cpu_attn_spans(void *self, const struct gop *op, const struct op_io *io,
+                        const struct attn_span *span, uint32_t n_span, enum dtype type_k,
+                        enum dtype type_v);
 enum err cpu_attn_end(void *self, const struct gop *op, const struct op_io *io);
 
 enum err cpu_moe_route(void *self, const struct gop *op, const struct op_io *io, uint32_t *id,

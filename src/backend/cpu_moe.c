@@ -1,11 +1,15 @@
 /*
  * cpu_moe.c: mixture of experts: the choice, the experts at hand, the weighted sum.
  *
- * A pair is (token, choice); pairs are sorted by expert, so that an expert's columns are
- * consecutive rows of the working buffers. Experts come in any number of calls. Each call runs the
- * gate and up products of its experts in one loop over the pool, then the activation of their rows,
- * then the down products. An expert chosen by one token reads that token's row where it is; for
- * others the rows are gathered first.
+ * A pair is (token, choice); pairs are sorted by expert, so that an expert's hidden rows and
+ * results are consecutive. Experts come in any number of calls, and a call is two loops over the
+ * pool. In the first a task takes some rows of an expert's gate and the same of up, some of its
+ * tokens, and leaves the hidden rows' items as the down weights want them: activated, and quantised
+ * group by group. The second is the down products.
+ *
+ * The rows of an expert's tokens are read where they are if they follow each other, as one does;
+ * otherwise a thread gathers them in memory of its own when it comes to the first tile of them, and
+ * they are in its cache for the next ones.
  *
  * An expert writes its own rows only, and moe_end adds a token's rows in the order of its choice,
  * so the order of arrival cannot change a bit.
@@ -13,15 +17,17 @@
 #include "backend/cpu_impl.h"
 
 #include "base/limits.h"
+#include "base/mem.h"
 
 #include <assert.h>
 #include <math.h>
+#include <stdalign.h>
 #include <string.h>
 
 /* 2^-14: what a sum of weights counts at least, as in llama.cpp. */
 #define WEIGHT_SUM_MIN 6.103515625e-5f
 
-static_assert(BUF_PAIR_F32 + KX_Q8 == BUF_PAIR_Q8, "a form's pair rows are found by its number");
+static_assert(BUF_X_F32 + KX_Q8 == BUF_X_Q8, "a form's columns are found by its number");
 
 /* ---- the choice ------------------------------------------------------------------------------ */
 
@@ -149,7 +155,9 @@ enum err cpu_moe_route(void *self, const struct gop *op, const struct op_io *io,
     return OK;
 }
 
-/* ---- rows of pairs --------------------------------------------------------------------------- */
+/* ---- gate, up and activation ----------------------------------------------------------------- */
+
+enum expert_part { PART_GATE, PART_UP, PART_DOWN };
 
 struct moe_call { /* one call with some experts */
     struct cpu *c;
@@ -158,12 +166,8 @@ struct moe_call { /* one call with some experts */
     const struct moe_rows *rows;
     const struct expert_view *view; /* (n_view) the experts at hand */
     uint32_t n_view;
-};
-
-struct pair_loop { /* a pass over the pairs listed in BUF_PAIR_AT */
-    const struct moe_call *call;
-    enum kern_x form;
-    struct cpu_x x; /* the tokens' rows in this form */
+    const struct cpu_job *gate, *up; /* (n_view) each */
+    struct cpu_x x[2];               /* the tokens' rows by form; where gate or up want it */
 };
 
 static size_t n_embd(const struct gop *op)
@@ -171,18 +175,13 @@ static size_t n_embd(const struct gop *op)
     return op->u.moe.gate.ne[0];
 }
 
-static uint8_t *pair_row(const struct cpu *c, enum kern_x form, size_t k, uint32_t at)
+static uint8_t *hidden_row(const struct moe_call *m, uint32_t at)
 {
-    const struct cpu_buf *b = &c->buf[BUF_PAIR_F32 + form];
-    const size_t n_bytes = cpu_form_bytes(form, k);
+    const struct gmoe *g = &m->op->u.moe;
+    const struct cpu_buf *b = &m->c->buf[BUF_HIDDEN];
+    const size_t n_bytes = cpu_form_bytes(cpu_form(m->c, g->down.type), g->n_ff);
     assert((at + 1) * n_bytes <= b->n_bytes);
     return b->p + at * n_bytes;
-}
-
-static uint32_t n_col_of(const struct moe_rows *rows, const struct expert_view *view)
-{
-    assert(view->slot < rows->n_want);
-    return rows->first[view->slot + 1] - rows->first[view->slot];
 }
 
 static struct cpu_x token_rows(const struct moe_call *m, enum kern_x form)
@@ -191,67 +190,66 @@ static struct cpu_x token_rows(const struct moe_call *m, enum kern_x form)
                         n_embd(m->op));
 }
 
-/* Sorted positions of the experts at hand that have at least n_col_min columns, into BUF_PAIR_AT;
- * how many. */
-static uint32_t list_pairs(const struct moe_call *m, uint32_t n_col_min)
-{
-    uint32_t *at = (uint32_t *)m->c->buf[BUF_PAIR_AT].p;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < m->n_view; i++) {
-        const uint32_t n_col = n_col_of(m->rows, &m->view[i]);
-        if (n_col < n_col_min) continue;
-        assert((n + n_col) * sizeof *at <= m->c->buf[BUF_PAIR_AT].n_bytes);
-        for (uint32_t j = 0; j < n_col; j++) at[n++] = m->rows->first[m->view[i].slot] + j;
-    }
-    return n;
-}
-
-static void gather_range(const void *ctx, uint32_t i0, uint32_t i1)
-{
-    const struct pair_loop *l = ctx;
-    const struct moe_call *m = l->call;
-    const uint32_t *at = (const uint32_t *)m->c->buf[BUF_PAIR_AT].p;
-    const size_t k = n_embd(m->op);
-    for (uint32_t i = i0; i < i1; i++) {
-        const uint8_t *row = l->x.at + m->rows->token[at[i]] * l->x.stride;
-        memcpy(pair_row(m->c, l->form, k, at[i]), row, cpu_form_bytes(l->form, k));
-    }
-}
-
-/* The tokens' rows beside each other for the experts that have several columns. */
-static void gather(const struct moe_call *m, enum kern_x form)
-{
-    const struct pair_loop l = {.call = m, .form = form, .x = token_rows(m, form)};
-    cpu_for(m->c, list_pairs(m, 2), n_embd(m->op), gather_range, &l);
-}
-
-/* The hidden row of a pair: activation, and the form that the down weights want. */
-static void hidden_range(const void *ctx, uint32_t i0, uint32_t i1)
-{
-    const struct pair_loop *l = ctx;
-    const struct gmoe *m = &l->call->op->u.moe;
-    const struct op_io *io = l->call->io;
-    const struct cpu *c = l->call->c;
-    const uint32_t *at = (const uint32_t *)c->buf[BUF_PAIR_AT].p;
-    for (uint32_t i = i0; i < i1; i++) {
-        float *h = io->h_gate + (size_t)at[i] * m->n_ff;
-        c->kern.glu[m->act](h, io->h_up + (size_t)at[i] * m->n_ff, h, m->n_ff);
-        if (l->form == KX_Q8) c->kern.quant_q8(h, m->n_ff, pair_row(c, KX_Q8, m->n_ff, at[i]));
-    }
-}
-
-/* ---- experts --------------------------------------------------------------------------------- */
-
-enum expert_part { PART_GATE, PART_UP, PART_DOWN };
-
-struct part_rows {       /* the inputs of one part, and where its results go */
-    const uint8_t *pair; /* by sorted position */
-    struct cpu_x token;  /* by token, for experts with one column; at == NULL: there are none */
-    float *y;            /* by sorted position */
+/* What a thread holds in its part of BUF_X_...: these rows of this call. */
+struct columns {
+    uint64_t i_call;
+    uint32_t at, n_col;
+    alignas(MEM_ALIGN) uint8_t rows[];
 };
 
-static void add_jobs(const struct moe_call *m, enum expert_part part, const struct part_rows *r,
-                     struct cpu_job *job)
+/* The activations of pairs [at, at + n_col), which belong to one expert. */
+static struct cpu_x columns(const struct moe_call *m, enum kern_x form, uint32_t at, uint32_t n_col,
+                            uint32_t i_thread)
+{
+    struct cpu_x x = m->x[form];
+    const uint32_t *token = m->rows->token + at; /* rising */
+    const size_t n_bytes = cpu_form_bytes(form, n_embd(m->op));
+    if (token[n_col - 1] - token[0] == n_col - 1) {
+        x.at += token[0] * x.stride;
+        return x;
+    }
+    struct columns *have = cpu_thread_buf(m->c, BUF_X_F32 + form, i_thread);
+    assert(sizeof *have + n_col * n_bytes <= m->c->buf[BUF_X_F32 + form].n_bytes);
+    if (have->i_call != m->c->n_moe || have->at != at || have->n_col != n_col) {
+        *have = (struct columns){.i_call = m->c->n_moe, .at = at, .n_col = n_col};
+        for (uint32_t i = 0; i < n_col; i++)
+            memcpy(have->rows + i * n_bytes, x.at + token[i] * x.stride, n_bytes);
+    }
+    return (struct cpu_x){.at = have->rows, .stride = n_bytes};
+}
+
+/* Items [row0, row0 + n_row) of the hidden rows of some pairs of one expert. */
+static void first_tile(const void *ctx, const struct cpu_tile *t)
+{
+    const struct moe_call *m = ctx;
+    const struct cpu *c = m->c;
+    const struct gmoe *g = &m->op->u.moe;
+    const struct cpu_job *const job[] = {&m->gate[t->i_job], &m->up[t->i_job]};
+    const uint32_t at = m->rows->first[m->view[t->i_job].slot] + (uint32_t)t->col0;
+    float *const tile = cpu_thread_buf(c, BUF_TILE, t->i_thread);
+    float *const h[] = {tile, tile + CPU_TILE_FLOATS};
+    assert(t->n_row * t->n_col <= CPU_TILE_FLOATS);
+    for (int i = 0; i < 2; i++) {
+        const struct cpu_x x =
+            columns(m, cpu_form(c, job[i]->type), at, (uint32_t)t->n_col, t->i_thread);
+        cpu_mul_tile(c, job[i], t, x.at, x.stride, h[i], t->n_row);
+    }
+    c->kern.glu[g->act](h[0], h[1], h[0], t->n_row * t->n_col);
+    for (uint32_t i = 0; i < t->n_col; i++) {
+        const float *const items = h[0] + i * t->n_row;
+        uint8_t *const row = hidden_row(m, at + i);
+        if (cpu_form(c, g->down.type) == KX_Q8)
+            c->kern.quant_q8_part(items, t->row0, t->n_row, g->n_ff, row);
+        else
+            memcpy(row + t->row0 * sizeof *items, items, t->n_row * sizeof *items);
+    }
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+/* x, y: inputs and results by sorted position; NULL: the tiles have their own. */
+static void make_jobs(const struct moe_call *m, enum expert_part part, const uint8_t *x, float *y,
+                      struct cpu_job *job)
 {
     const struct gmoe *g = &m->op->u.moe;
     const struct tensor *const w[] = {&g->gate, &g->up, &g->down};
@@ -262,46 +260,14 @@ static void add_jobs(const struct moe_call *m, enum expert_part part, const stru
     for (uint32_t i = 0; i < m->n_view; i++) {
         const struct expert_view *v = &m->view[i];
         const void *const weights[] = {v->gate, v->up, v->down};
+        assert(v->slot < m->rows->n_want);
         const uint32_t at = m->rows->first[v->slot], expert = m->rows->expert[v->slot];
-        const uint32_t n_col = n_col_of(m->rows, v);
-        const uint8_t *x = r->pair + at * x_bytes;
-        if (n_col == 1 && r->token.at) x = r->token.at + m->rows->token[at] * r->token.stride;
-        job[i] = cpu_job_new(w[part], weights[part], x, x_bytes, n_col, r->y + at * n_out, n_out);
+        const uint32_t n_col = m->rows->first[v->slot + 1] - at;
+        job[i] = cpu_job_new(w[part], weights[part], x ? x + at * x_bytes : NULL, x_bytes, n_col,
+                             y ? y + at * n_out : NULL, n_out);
         if (bias[part]) job[i].bias = bias[part] + expert * n_out;
         if (scale[part]) job[i].scale = scale[part][expert];
     }
-}
-
-static void run_first(const struct moe_call *m)
-{
-    const struct gmoe *g = &m->op->u.moe;
-    const enum kern_x form_gate = cpu_form(m->c, g->gate.type),
-                      form_up = cpu_form(m->c, g->up.type);
-    gather(m, form_gate);
-    if (form_up != form_gate) gather(m, form_up);
-    struct cpu_job *job = (struct cpu_job *)m->c->buf[BUF_JOB].p;
-    const struct part_rows gate_rows = {.pair = pair_row(m->c, form_gate, n_embd(m->op), 0),
-                                        .token = token_rows(m, form_gate),
-                                        .y = m->io->h_gate};
-    const struct part_rows up_rows = {.pair = pair_row(m->c, form_up, n_embd(m->op), 0),
-                                      .token = token_rows(m, form_up),
-                                      .y = m->io->h_up};
-    add_jobs(m, PART_GATE, &gate_rows, job);
-    add_jobs(m, PART_UP, &up_rows, job + m->n_view);
-    cpu_run_jobs(m->c, job, 2 * m->n_view);
-}
-
-static void run_down(const struct moe_call *m)
-{
-    const struct gmoe *g = &m->op->u.moe;
-    const struct pair_loop l = {.call = m, .form = cpu_form(m->c, g->down.type)};
-    cpu_for(m->c, list_pairs(m, 1), (size_t)g->n_ff * 4, hidden_range, &l);
-    struct cpu_job *job = (struct cpu_job *)m->c->buf[BUF_JOB].p;
-    const struct part_rows rows = {.pair = l.form == KX_Q8 ? pair_row(m->c, KX_Q8, g->n_ff, 0)
-                                                           : (const uint8_t *)m->io->h_gate,
-                                   .y = m->io->y};
-    add_jobs(m, PART_DOWN, &rows, job);
-    cpu_run_jobs(m->c, job, m->n_view);
 }
 
 enum err cpu_moe_begin(void *self, const struct gop *op, const struct op_io *io,
@@ -320,13 +286,30 @@ enum err cpu_moe_experts(void *self, const struct gop *op, const struct op_io *i
                          const struct moe_rows *rows, const struct expert_view *view,
                          uint32_t n_view)
 {
-    const struct moe_call m = {
-        .c = self, .op = op, .io = io, .rows = rows, .view = view, .n_view = n_view};
+    struct cpu *c = self;
+    struct cpu_job *const gate = (struct cpu_job *)c->buf[BUF_JOB].p;
+    struct cpu_job *const up = gate + n_view, *const down = gate;
+    struct moe_call m = {.c = c,
+                         .op = op,
+                         .io = io,
+                         .rows = rows,
+                         .view = view,
+                         .n_view = n_view,
+                         .gate = gate,
+                         .up = up};
     assert(op->kind == GOP_MOE);
     assert(n_view >= 1);
     assert(n_view <= EXPERT_VIEWS_MAX);
-    run_first(&m);
-    run_down(&m);
+    for (int i = 0; i < 2; i++) {
+        const enum kern_x form = cpu_form(c, (i ? op->u.moe.up : op->u.moe.gate).type);
+        m.x[form] = token_rows(&m, form);
+    }
+    c->n_moe++;
+    make_jobs(&m, PART_GATE, NULL, NULL, gate);
+    make_jobs(&m, PART_UP, NULL, NULL, up);
+    cpu_run_tiles(c, gate, n_view, CPU_TILE_ROWS, first_tile, &m);
+    make_jobs(&m, PART_DOWN, hidden_row(&m, 0), io->y, down);
+    cpu_run_jobs(c, down, n_view);
     return OK;
 }
 
@@ -362,16 +345,17 @@ enum err cpu_moe_end(void *self, const struct gop *op, const struct op_io *io,
 void cpu_need_moe(const struct cpu *c, const struct gop *op, uint32_t n_row, size_t need[BUF_COUNT])
 {
     const struct gmoe *m = &op->u.moe;
-    const size_t n_pair = (size_t)n_row * m->n_used;
+    const size_t n_pair = (size_t)n_row * m->n_used, k = n_embd(op);
+    const size_t n_col = n_row < cpu_tile_cols_max(k) ? n_row : cpu_tile_cols_max(k);
     const struct tensor *const first[] = {&m->gate, &m->up};
     for (int i = 0; i < 2; i++) {
         const enum kern_x form = cpu_form(c, first[i]->type);
-        cpu_need_product(c, first[i], n_embd(op), n_row, 1, need);
-        cpu_need(need, BUF_PAIR_F32 + form, n_pair, cpu_form_bytes(form, n_embd(op)));
+        cpu_need_product(c, first[i], k, n_row, 1, need);
+        cpu_need(need, BUF_X_F32 + form, 1,
+                 sizeof(struct columns) + n_col * cpu_form_bytes(form, k));
     }
     cpu_need_product(c, &m->down, m->n_ff, 0, 1, need);
-    if (cpu_form(c, m->down.type) == KX_Q8)
-        cpu_need(need, BUF_PAIR_Q8, n_pair, cpu_form_bytes(KX_Q8, m->n_ff));
-    cpu_need(need, BUF_PAIR_AT, n_pair, sizeof(uint32_t));
+    cpu_need(need, BUF_HIDDEN, n_pair, cpu_form_bytes(cpu_form(c, m->down.type), m->n_ff));
+    cpu_need(need, BUF_TILE, 2 * CPU_TILE_FLOATS, sizeof(float));
     cpu_need(need, BUF_JOB, 2 * EXPERT_VIEWS_MAX, sizeof(struct cpu_job));
 }

@@ -2,9 +2,9 @@
  * cpu_mul.c: weights times activations.
  *
  * Every product is a struct cpu_job; an operation makes one or many (three matrices with one input,
- * one for each head, two for each expert) and all of them run in one loop over the pool, cut into
- * tiles of rows and blocks of columns. Activations are prepared once per source in the form the
- * weights want: as they are, or quantised (cpu_act_rows).
+ * one for each head, the down matrices of some experts) and all of them run in one loop over the
+ * pool, cut into tiles of rows and blocks of columns. Activations are prepared once per source in
+ * the form the weights want: as they are, or quantised (cpu_act_rows).
  *
  * With act_f32 no activation is quantised: a few rows of quantised weights at a time are expanded
  * to floats, exactly, and multiplied as such. That is slow and meant for comparing with a
@@ -12,31 +12,33 @@
  */
 #include "backend/cpu_impl.h"
 
+#include "kern/pack.h"
 #include "quant/block.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* The cost of a tile in multiply-adds. Reading a weight costs as much as about three of them, so a
- * product with one column counts k * (1 + 3) per row. 1.5 million are about 20 us: ten times what
- * handing out a task costs. Longer tasks than the most only make the last one end later. */
-#define COLS_BASE 3
-#define TASK_WORK_MIN 1500000u
-#define TASK_WORK_MAX (16 * TASK_WORK_MIN)
-#define TASKS_PER_THREAD 6
+/* What a tile costs, in hundredths of a nanosecond of one core: a byte of weights 5 (20 GB/s), a
+ * multiply-add 1 with int8 activations and 3 with floats. Only the proportions matter: tasks of one
+ * loop should take equally long, whether they belong to a wide expert or to a float router. */
+#define COST_BYTE 5
+#define COST_MAC_Q8 1
+#define COST_MAC_F32 3
 
-/* Rows of a tile: a multiple of the widest group that a kernel takes at once. With COLS_FEW columns
- * or more they are limited, because kernels unpack them; 16, 32 and 64 are within 3 %. */
-#define TILE_ROWS_STEP 16
-#define TILE_ROWS_MAX 32
-#define COLS_FEW 8
+/* A task is at least 5 us long. Where it begins to read, about half a microsecond is lost until the
+ * memory's prefetchers are at speed (Zen 4: 22.2, 21.2 and 20.7 GB/s on one core for tiles of 1024,
+ * 256 and 128 rows of 1152 bytes), so one thread gets tiles as large as may be; several need small
+ * ones to end together. */
+#define TASK_COST_MIN 500000u
+#define TASKS_PER_THREAD 16
 
 /* Columns of a tile: about what a second-level cache holds of their activations, but enough to pay
- * for unpacking the weights. 512 columns of 4096 in blocks of 32 / 64 / 128 / 512 gave 105 / 127 /
- * 145 / 154 multiply-adds per ns (Q8_0, AVX-512 VNNI, 1 MiB cache); the last needs a large third
+ * for unpacking the weights. 512 columns of 4096 in blocks of 32 / 64 / 128 / 512 gave 161 / 169 /
+ * 173 / 177 multiply-adds per ns (Q8_0, AVX-512 VNNI, 1 MiB cache); the last needs a large third
  * level. */
 #define COLS_BLOCK_BYTES (1u << 20)
 #define COLS_BLOCK_MIN 128
+#define COLS_STEP_TILE 8
 
 #define EXPAND_ROWS 8 /* act_f32: weight rows expanded at a time */
 #define HEAD_ROWS 32  /* transposed heads: the same; it is part of the order of sums */
@@ -113,6 +115,7 @@ struct cpu_job cpu_job_new(const struct tensor *w, const void *rows, const void 
         .m = {.w = rows,
               .w_stride = w->row_bytes,
               .n_row = w->ne[1],
+              .is_packed = w->is_packed,
               .x = x,
               .x_stride = x_stride,
               .n_col = n_col,
@@ -124,13 +127,14 @@ struct cpu_job cpu_job_new(const struct tensor *w, const void *rows, const void 
     };
 }
 
-struct job_loop {
-    const struct cpu *c;
+struct tile_loop {
     const struct cpu_job *job;
     uint32_t n_job;
+    cpu_tile_fn *fn;
+    const void *ctx;
 };
 
-static const struct cpu_job *job_of_task(const struct job_loop *l, uint32_t i_task)
+static uint32_t job_of_task(const struct tile_loop *l, uint32_t i_task)
 {
     uint32_t lo = 0, hi = l->n_job; /* job[lo] starts at or before the task, job[hi] after it */
     while (hi - lo > 1) {
@@ -140,13 +144,91 @@ static const struct cpu_job *job_of_task(const struct job_loop *l, uint32_t i_ta
         else
             hi = mid;
     }
-    return &l->job[lo];
+    return lo;
 }
 
-/* act_f32: the same product with the weights expanded. */
+/* Tasks of a job go through the rows first, so that a block of columns stays in the cache. */
+static void tile_task(void *ctx, uint32_t i_task, uint32_t i_thread)
+{
+    const struct tile_loop *l = ctx;
+    struct cpu_tile t = {.i_job = job_of_task(l, i_task), .i_thread = i_thread};
+    const struct cpu_job *j = &l->job[t.i_job];
+    t.row0 = (i_task - j->first_task) % j->n_row_tile * j->tile_rows;
+    t.col0 = (i_task - j->first_task) / j->n_row_tile * j->tile_cols;
+    assert(t.row0 < j->m.n_row);
+    assert(t.col0 < j->m.n_col);
+    t.n_row = at_most(j->m.n_row - t.row0, j->tile_rows);
+    t.n_col = at_most(j->m.n_col - t.col0, j->tile_cols);
+    l->fn(l->ctx, &t);
+}
+
+size_t cpu_tile_cols_max(size_t k)
+{
+    const size_t fit = COLS_BLOCK_BYTES / (k * sizeof(float)) / COLS_STEP_TILE * COLS_STEP_TILE;
+    return at_most(fit < COLS_BLOCK_MIN ? COLS_BLOCK_MIN : fit, CPU_TILE_FLOATS / CPU_TILE_ROWS);
+}
+
+/* All columns if they stay in the cache, otherwise equal blocks that do. */
+static size_t block_cols(const struct cpu_job *j)
+{
+    const size_t fit = cpu_tile_cols_max(j->m.k);
+    const size_t n_block = (j->m.n_col + fit - 1) / fit;
+    const size_t each = (j->m.n_col + n_block - 1) / n_block;
+    return n_block == 1 ? each : (each + COLS_STEP_TILE - 1) / COLS_STEP_TILE * COLS_STEP_TILE;
+}
+
+static uint64_t cost_of_row(const struct cpu *c, const struct cpu_job *j, size_t n_col)
+{
+    const uint64_t mac = cpu_form(c, j->type) == KX_Q8 ? COST_MAC_Q8 : COST_MAC_F32;
+    return j->m.w_stride * COST_BYTE + j->m.k * n_col * mac;
+}
+
+static uint64_t cost_of_task(const struct cpu *c, const struct cpu_job *job, uint32_t n_job)
+{
+    if (c->n_thread == 1) return UINT64_MAX;
+    uint64_t cost = 0;
+    for (uint32_t i = 0; i < n_job; i++)
+        cost += cost_of_row(c, &job[i], job[i].m.n_col) * job[i].m.n_row;
+    cost /= (uint64_t)c->n_thread * TASKS_PER_THREAD;
+    return cost < TASK_COST_MIN ? TASK_COST_MIN : cost;
+}
+
+/* Tiles of about equal cost. */
+static uint32_t split_jobs(const struct cpu *c, struct cpu_job *job, uint32_t n_job,
+                           size_t row_step)
+{
+    const uint64_t cost = cost_of_task(c, job, n_job);
+    uint32_t n_task = 0;
+    for (uint32_t i = 0; i < n_job; i++) {
+        struct cpu_job *j = &job[i];
+        assert(j->m.n_row >= 1);
+        assert(j->m.n_col >= 1);
+        j->tile_cols = block_cols(j);
+        const size_t rows =
+            at_most(cost / cost_of_row(c, j, j->tile_cols), CPU_TILE_FLOATS / j->tile_cols);
+        j->tile_rows = rows < row_step ? row_step : rows / row_step * row_step;
+        j->n_row_tile = (uint32_t)((j->m.n_row + j->tile_rows - 1) / j->tile_rows);
+        j->first_task = n_task;
+        n_task += j->n_row_tile * (uint32_t)((j->m.n_col + j->tile_cols - 1) / j->tile_cols);
+    }
+    return n_task;
+}
+
+void cpu_run_tiles(const struct cpu *c, struct cpu_job *job, uint32_t n_job, size_t row_step,
+                   cpu_tile_fn *fn, const void *ctx)
+{
+    assert(row_step % PACK_ROWS == 0);
+    assert(row_step <= CPU_TILE_ROWS);
+    struct tile_loop l = {.job = job, .n_job = n_job, .fn = fn, .ctx = ctx};
+    pool_run(c->pool, tile_task, &l, split_jobs(c, job, n_job, row_step));
+}
+
+/* ---- one tile -------------------------------------------------------------------------------- */
+
 static void mul_expanded(const struct cpu *c, enum dtype type, const struct kern_mul *m,
                          float *work)
 {
+    assert(!m->is_packed); /* whoever wants float activations does not pack */
     struct kern_mul part = *m;
     part.w = work;
     part.w_stride = cpu_padded(m->k) * sizeof *work;
@@ -171,74 +253,40 @@ static void finish_tile(const struct cpu *c, const struct cpu_job *j, const stru
     }
 }
 
-/* Tasks of a job go through the rows first, so that a block of columns stays in the cache. */
-static void job_task(void *ctx, uint32_t i_task, uint32_t i_thread)
+void cpu_mul_tile(const struct cpu *c, const struct cpu_job *j, const struct cpu_tile *t,
+                  const uint8_t *x, size_t x_stride, float *y, size_t y_stride)
+{
+    struct kern_mul m = j->m;
+    m.w = (const uint8_t *)m.w + t->row0 * m.w_stride;
+    m.n_row = t->n_row;
+    m.n_col = t->n_col;
+    m.x_stride = x ? x_stride : m.x_stride;
+    m.x = x ? x : (const uint8_t *)m.x + t->col0 * m.x_stride;
+    m.y_stride = y ? y_stride : m.y_stride;
+    m.y = y ? y : m.y + t->col0 * m.y_stride + t->row0;
+    m.scratch = cpu_thread_buf(c, BUF_KERN, t->i_thread);
+    m.prefetch = c->kern.prefetch;
+    if (c->act_f32 && c->kern.mul_x[j->type] != KX_F32)
+        mul_expanded(c, j->type, &m, cpu_thread_buf(c, BUF_WORK, t->i_thread));
+    else
+        c->kern.mul[j->type](&m);
+    finish_tile(c, j, &m, t->row0);
+}
+
+struct job_loop {
+    const struct cpu *c;
+    const struct cpu_job *job;
+};
+
+static void job_tile(const void *ctx, const struct cpu_tile *t)
 {
     const struct job_loop *l = ctx;
-    const struct cpu_job *j = job_of_task(l, i_task);
-    const size_t row0 = (i_task - j->first_task) % j->n_row_tile * j->tile_rows;
-    const size_t col0 = (i_task - j->first_task) / j->n_row_tile * j->tile_cols;
-    assert(row0 < j->m.n_row);
-    assert(col0 < j->m.n_col);
-    struct kern_mul m = j->m;
-    m.w = (const uint8_t *)m.w + row0 * m.w_stride;
-    m.x = (const uint8_t *)m.x + col0 * m.x_stride;
-    m.y += col0 * m.y_stride + row0;
-    m.n_row = at_most(m.n_row - row0, j->tile_rows);
-    m.n_col = at_most(m.n_col - col0, j->tile_cols);
-    m.scratch = cpu_thread_buf(l->c, BUF_KERN, i_thread);
-    if (l->c->act_f32 && l->c->kern.mul_x[j->type] != KX_F32)
-        mul_expanded(l->c, j->type, &m, cpu_thread_buf(l->c, BUF_WORK, i_thread));
-    else
-        l->c->kern.mul[j->type](&m);
-    finish_tile(l->c, j, &m, row0);
+    cpu_mul_tile(l->c, &l->job[t->i_job], t, NULL, 0, NULL, 0);
 }
 
-/* All columns if they stay in the cache, otherwise equal blocks that do. */
-static size_t block_cols(const struct cpu_job *j)
+void cpu_run_jobs(const struct cpu *c, struct cpu_job *job, uint32_t n_job)
 {
-    size_t fit = COLS_BLOCK_BYTES / (j->m.k * sizeof(float));
-    if (fit < COLS_BLOCK_MIN) fit = COLS_BLOCK_MIN;
-    if (j->m.n_col <= fit) return j->m.n_col;
-    const size_t n_block = (j->m.n_col + fit - 1) / fit;
-    return ((j->m.n_col + n_block - 1) / n_block + 7) / 8 * 8;
-}
-
-static uint64_t work_of_row(const struct cpu_job *j, size_t n_col)
-{
-    return (uint64_t)j->m.k * (n_col + COLS_BASE);
-}
-
-static uint32_t split_jobs(const struct cpu *c, struct cpu_job *job, uint32_t n_job)
-{
-    uint64_t work = 0;
-    for (uint32_t i = 0; i < n_job; i++)
-        work += work_of_row(&job[i], job[i].m.n_col) * job[i].m.n_row;
-    work /= (uint64_t)c->n_thread * TASKS_PER_THREAD;
-    if (work < TASK_WORK_MIN) work = TASK_WORK_MIN;
-    if (work > TASK_WORK_MAX) work = TASK_WORK_MAX;
-    uint32_t n_task = 0;
-    for (uint32_t i = 0; i < n_job; i++) {
-        struct cpu_job *j = &job[i];
-        assert(j->m.n_row >= 1);
-        assert(j->m.n_col >= 1);
-        j->tile_cols = block_cols(j);
-        size_t rows = work / work_of_row(j, j->tile_cols);
-        rows = (rows + TILE_ROWS_STEP - 1) / TILE_ROWS_STEP * TILE_ROWS_STEP;
-        if (rows < TILE_ROWS_STEP) rows = TILE_ROWS_STEP;
-        if (rows > TILE_ROWS_MAX && j->tile_cols >= COLS_FEW) rows = TILE_ROWS_MAX;
-        j->tile_rows = rows;
-        j->n_row_tile = (uint32_t)((j->m.n_row + rows - 1) / rows);
-        j->first_task = n_task;
-        n_task += j->n_row_tile * (uint32_t)((j->m.n_col + j->tile_cols - 1) / j->tile_cols);
-    }
-    return n_task;
-}
-
-void cpu_run_jobs(struct cpu *c, struct cpu_job *job, uint32_t n_job)
-{
-    struct job_loop l = {.c = c, .job = job, .n_job = n_job};
-    pool_run(c->pool, job_task, &l, split_jobs(c, job, n_job));
+    cpu_run_tiles(c, job, n_job, PACK_ROWS, job_tile, &(struct job_loop){.c = c, .job = job});
 }
 
 /* ---- GOP_MUL --------------------------------------------------------------------------------- */
@@ -296,6 +344,7 @@ static void heads_task(void *ctx, uint32_t i_task, uint32_t i_thread)
     const struct kern *k = &l->c->kern;
     const struct tensor *w = &l->op->w[0];
     const struct op_io *io = l->io;
+    assert(!w->is_packed); /* its rows are read one by one */
     const uint32_t head = i_task / l->n_col_block;
     const uint32_t col0 = i_task % l->n_col_block * HEAD_COLS;
     const uint32_t n_col = (uint32_t)at_most(io->n_row - col0, HEAD_COLS);

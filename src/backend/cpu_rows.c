@@ -6,6 +6,8 @@
  */
 #include "backend/cpu_impl.h"
 
+#include "kern/pack.h"
+
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -22,10 +24,22 @@ void cpu_op_embed(const struct cpu *c, const struct gop *op, const struct op_io 
     for (uint32_t r = row0; r < row1; r++) {
         float *y = cpu_dst(io, r);
         assert(io->token[r] < w->ne[1]);
-        c->kern.to_f32[w->type]((const uint8_t *)w->data + io->token[r] * w->row_bytes, y,
-                                w->ne[0]);
+        const uint8_t *row = (const uint8_t *)w->data + io->token[r] * w->row_bytes;
+        if (w->is_packed) {
+            uint8_t *const own = c->buf[BUF_ACT].p + r * w->row_bytes;
+            pack_get_row(w->type, w->data, w->ne[1], w->ne[0], io->token[r], own);
+            row = own;
+        }
+        c->kern.to_f32[w->type](row, y, w->ne[0]);
         if (s != 1.0f) c->kern.scale(y, s, y, w->ne[0]);
     }
+}
+
+void cpu_need_embed(const struct cpu *c, const struct gop *op, uint32_t n_row,
+                    size_t need[BUF_COUNT])
+{
+    (void)c;
+    if (op->w[0].is_packed) cpu_need(need, BUF_ACT, n_row, op->w[0].row_bytes);
 }
 
 void cpu_op_rmsnorm(const struct cpu *c, const struct gop *op, const struct op_io *io,

@@ -4,7 +4,8 @@
  * A block is a header of MEM_ALIGN bytes followed by the caller's bytes. Small blocks come from the
  * C heap and are cleared; from MAP_BYTES_MIN on they are anonymous mappings, which the kernel
  * clears page by page when they are touched, so a KV cache for 100,000 positions costs what is used
- * of it. Counters are atomics per tag and count the bytes asked for, not headers or rounding.
+ * of it. In front of a block of huge pages one small page is mapped, for the header alone.
+ * Counters are atomics per tag and count the bytes asked for, not headers or rounding.
  *
  * This is the only file that may call the C heap. Its variables are the counters that mem.h
  * promises.
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* glibc's own threshold for mmap starts at 128 KiB; twice that keeps short-lived buffers on the
  * heap. Under ASan only blocks that its heap could refuse by aborting are mapped: on the heap it
@@ -29,7 +31,7 @@
 
 struct head {
     size_t n_bytes;  /* that the caller asked for */
-    size_t n_mapped; /* length of the mapping; 0: from the heap */
+    size_t n_mapped; /* length of the mapping, from the header's page on; 0: from the heap */
     uint32_t tag;
     uint32_t mark;
 };
@@ -37,9 +39,13 @@ struct head {
 static_assert(sizeof(struct head) <= MEM_ALIGN, "the header fits before the block");
 
 static const char *const tag_names[MEM_TAG_COUNT] = {
-    [MEM_MISC] = "small tables", [MEM_MODEL] = "the model's directory",
-    [MEM_TOK] = "the tokenizer", [MEM_KV] = "the key/value cache",
-    [MEM_ARENA] = "activations", [MEM_SCRATCH] = "working space",
+    [MEM_MISC] = "small tables",
+    [MEM_MODEL] = "the model's directory",
+    [MEM_TOK] = "the tokenizer",
+    [MEM_KV] = "the key/value cache",
+    [MEM_ARENA] = "activations",
+    [MEM_SCRATCH] = "working space",
+    [MEM_WEIGHTS] = "weights in the kernels' order",
 };
 
 static atomic_size_t used[MEM_TAG_COUNT];
@@ -78,10 +84,37 @@ static struct head *block_new(size_t n_bytes)
     return h;
 }
 
-void *mem_alloc(enum mem_tag tag, size_t n_bytes)
+/* What lies around the aligned part of a larger mapping is given back at once. */
+static struct head *block_new_huge(size_t n_bytes)
+{
+    if (n_bytes < MEM_HUGE_BYTES || n_bytes < MAP_BYTES_MIN) return block_new(n_bytes);
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t n_total;
+    if (!mem_add(n_bytes, MEM_HUGE_BYTES + 2 * page, &n_total)) return NULL;
+    n_total = n_total / page * page; /* a page for the header, and one for a part of a page */
+    uint8_t *const from =
+        mmap(NULL, n_total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (from == MAP_FAILED) return NULL;
+    const size_t n_before = MEM_HUGE_BYTES - ((uintptr_t)from + page - 1) % MEM_HUGE_BYTES - 1;
+    uint8_t *const data = from + page + n_before;
+    const size_t n_data = (n_bytes + page - 1) / page * page;
+    const size_t n_after = n_total - page - n_before - n_data;
+    assert((uintptr_t)data % MEM_HUGE_BYTES == 0);
+    assert(n_total >= page + n_before + n_data);
+    if (n_before) munmap(from, n_before);
+    if (n_after) munmap(data + n_data, n_after);
+#ifdef MADV_HUGEPAGE
+    madvise(data, n_data, MADV_HUGEPAGE); /* a wish */
+#endif
+    struct head *const h = (struct head *)(data - MEM_ALIGN);
+    h->n_mapped = page + n_data;
+    return h;
+}
+
+static void *alloc(enum mem_tag tag, size_t n_bytes, struct head *(*new_block)(size_t n_bytes))
 {
     assert((unsigned)tag < MEM_TAG_COUNT);
-    struct head *h = must_fail() ? NULL : block_new(n_bytes);
+    struct head *h = must_fail() ? NULL : new_block(n_bytes);
     if (!h) {
         err_set(ERR_MEMORY,
                 "out of memory: the system refused %zu bytes for %s; free some, or ask for less "
@@ -94,6 +127,16 @@ void *mem_alloc(enum mem_tag tag, size_t n_bytes)
     h->mark = HEAD_ALIVE;
     atomic_fetch_add_explicit(&used[tag], n_bytes, memory_order_relaxed);
     return (char *)h + MEM_ALIGN;
+}
+
+void *mem_alloc(enum mem_tag tag, size_t n_bytes)
+{
+    return alloc(tag, n_bytes, block_new);
+}
+
+void *mem_alloc_huge(enum mem_tag tag, size_t n_bytes)
+{
+    return alloc(tag, n_bytes, block_new_huge);
 }
 
 void *mem_realloc(enum mem_tag tag, void *p, size_t n_bytes)
@@ -113,7 +156,8 @@ void mem_free(void *p)
     atomic_fetch_sub_explicit(&used[h->tag], h->n_bytes, memory_order_relaxed);
     h->mark = 0;
     if (h->n_mapped) {
-        const int rc = munmap(h, h->n_mapped);
+        const size_t n_before = (uintptr_t)h % (size_t)sysconf(_SC_PAGESIZE);
+        const int rc = munmap((char *)h - n_before, h->n_mapped);
         assert(rc == 0);
         (void)rc;
     } else {

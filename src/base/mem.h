@@ -24,10 +24,17 @@ enum mem_tag {
     MEM_KV,      /* key/value cache and recurrent state     */
     MEM_ARENA,   /* activations of a session                */
     MEM_SCRATCH, /* working space of kernels                */
+    MEM_WEIGHTS, /* weights in the kernels' order           */
     MEM_TAG_COUNT
 };
 
+#define MEM_HUGE_BYTES ((size_t)2 << 20) /* a huge page of x86, and of arm64 with pages of 4 KiB */
+
 void *mem_alloc(enum mem_tag tag, size_t n_bytes);
+/* The same, for what is read from end to end again and again: a large block begins at a multiple of
+ * MEM_HUGE_BYTES, and the system is asked for pages of that size; without them it is like any
+ * other. */
+void *mem_alloc_huge(enum mem_tag tag, size_t n_bytes);
 /* Grows or shrinks; keeps contents; new bytes are zero. NULL p allocates. On failure p stays
  * valid. */
 void *mem_realloc(enum mem_tag tag, void *p, size_t n_bytes);

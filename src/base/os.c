@@ -4,7 +4,8 @@
  * SIGBUS guard. Weights are read straight from the mapped file, and the kernel answers a read
  * beyond the end of a file that has shrunk with SIGBUS. The handler looks the address up in a table
  * of our mappings, puts zero pages over the rest of the mapping with one mmap (a plain system call,
- * safe in a handler), marks the mapping broken and returns: the step finishes with zeros and the
+ * safe in a handler; so is fstat(), which tells a shrunken file from a disk that fails), marks the
+ * mapping broken and returns: the step finishes with zeros and the
  * engine, which asks os_map_broken() after each step, throws its result away. Any other SIGBUS is a
  * bug: the default action is restored and the instruction runs into it again.
  *
@@ -52,6 +53,8 @@ enum { FREE = 0, CLAIMED = 1 }; /* values of start that are no address of a mapp
 static struct {
     atomic_uintptr_t start;
     atomic_uintptr_t end; /* rounded up to a page */
+    atomic_int fd;
+    atomic_int error; /* of the first read that failed; 0: none, or the file became shorter */
     atomic_bool broken;
 } maps[MAPS_MAX];
 
@@ -77,6 +80,20 @@ static const int leaving[] = {SIGTSTP, SIGQUIT};
 
 /* ---- signals --------------------------------------------------------------------------------- */
 
+static void mark_broken(size_t i_slot, int error)
+{
+    int none = 0;
+    if (error) atomic_compare_exchange_strong(&maps[i_slot].error, &none, error);
+    atomic_store(&maps[i_slot].broken, true);
+}
+
+/* Is there such a byte in the file? */
+static bool file_has(int fd, size_t at)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && at < (uint64_t)st.st_size;
+}
+
 /* Zero pages from the fault to the end of its mapping: what follows the first missing page of a
  * shrunken file is missing too, and one call per fault would take minutes for a large file. */
 static bool patch_mapping(uintptr_t fault)
@@ -90,7 +107,7 @@ static bool patch_mapping(uintptr_t fault)
         void *at = (void *)page;
         const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
         if (mmap(at, end - page, PROT_READ, flags, -1, 0) != at) return false;
-        atomic_store(&maps[i].broken, true);
+        mark_broken(i, file_has(atomic_load(&maps[i].fd), page - start) ? EIO : 0);
         return true;
     }
     return false;
@@ -275,16 +292,18 @@ static bool slot_claim(uint32_t *i_slot)
         uintptr_t expected = FREE;
         if (!atomic_compare_exchange_strong(&maps[i].start, &expected, CLAIMED)) continue;
         atomic_store(&maps[i].broken, false);
+        atomic_store(&maps[i].error, 0);
         *i_slot = i;
         return true;
     }
     return false;
 }
 
-static void slot_publish(uint32_t i_slot, const void *data, size_t n_bytes)
+static void slot_publish(uint32_t i_slot, const void *data, size_t n_bytes, int fd)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     atomic_store(&maps[i_slot].end, (uintptr_t)data + (n_bytes + page - 1) / page * page);
+    atomic_store(&maps[i_slot].fd, fd);
     atomic_store(&maps[i_slot].start, (uintptr_t)data);
 }
 
@@ -350,7 +369,7 @@ static enum err map_fd(struct os_map *m, int fd, const char *path)
         return err_set(error == ENOMEM ? ERR_MEMORY : ERR_INPUT,
                        "%s: cannot be mapped (%zu bytes): %s", path, n_bytes, strerror(error));
     }
-    slot_publish(i_slot, data, n_bytes);
+    slot_publish(i_slot, data, n_bytes, fd);
     *m = (struct os_map){.data = data, .n_bytes = n_bytes, .fd = fd, .i_slot = i_slot};
     return OK;
 }
@@ -386,6 +405,42 @@ bool os_map_broken(const struct os_map *m)
     if (atomic_load(&maps[m->i_slot].broken)) return true;
     struct stat st;
     return fstat(m->fd, &st) != 0 || (uint64_t)st.st_size < m->n_bytes;
+}
+
+enum err os_map_whole(const struct os_map *m, const char *path)
+{
+    if (!os_map_broken(m)) return OK;
+    const int error = atomic_load(&maps[m->i_slot].error);
+    if (error)
+        return err_set(ERR_INPUT, "%s: cannot be read: %s; check the disk, or fetch the file again",
+                       path, strerror(error));
+    return err_set(ERR_RUN,
+                   "%s: the file became shorter while it was in use; restore it and start again",
+                   path);
+}
+
+bool os_map_read(const struct os_map *m, size_t at, size_t n_bytes, void *buf)
+{
+    assert(m->data);
+    assert(at <= m->n_bytes);
+    assert(n_bytes <= m->n_bytes - at);
+    for (size_t n_done = 0; n_done < n_bytes;) {
+        const ssize_t n =
+            pread(m->fd, (char *)buf + n_done, n_bytes - n_done, (off_t)(at + n_done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) {
+            mark_broken(m->i_slot, n < 0 ? errno : 0);
+            return false;
+        }
+        n_done += (size_t)n;
+    }
+    return true;
+}
+
+void os_map_ahead(const struct os_map *m, size_t at, size_t n_bytes)
+{
+    assert(m->data);
+    posix_fadvise(m->fd, (off_t)at, (off_t)n_bytes, POSIX_FADV_WILLNEED); /* a wish */
 }
 
 /* ---- whole files ----------------------------------------------------------------------------- */

@@ -34,6 +34,15 @@ enum err os_map_file(struct os_map *m, const char *path);
 void os_unmap(struct os_map *m); /* a zeroed or half-built struct is fine */
 /* True once the file became shorter, or could not be read. */
 bool os_map_broken(const struct os_map *m);
+/* OK, or the sentence for that about `path`: ERR_RUN for a shorter file, ERR_INPUT for a disk that
+ * fails. */
+enum err os_map_whole(const struct os_map *m, const char *path);
+/* [at, at + n_bytes) of a mapped file into buf. Unlike a look at the mapping it makes no page of it
+ * a part of this process, and what is missing is no zeros: false, and the mapping counts as broken
+ * from then on. From any thread. */
+bool os_map_read(const struct os_map *m, size_t at, size_t n_bytes, void *buf);
+/* Asks the disk for what will be read soon; returns at once. */
+void os_map_ahead(const struct os_map *m, size_t at, size_t n_bytes);
 
 /* Opens a file or pipe for reading; *fd is the caller's to close. ERR_INPUT with the sentences of
  * os_map_file(); ERR_INTR when SIGINT came while a pipe had no writer. A directory opens, and fails
@@ -67,7 +76,7 @@ struct os_memory {
     uint64_t free_bytes;  /* what this process may still take, dropping cached files */
     uint64_t limit_bytes; /* of its control groups; UINT64_MAX: none */
 };
-struct os_memory os_memory(void);
+struct os_memory os_memory(void); /* free_bytes heeds `ulimit -v` and `-d` as well */
 
 /* SIGINT, SIGTERM, SIGHUP: os_init() makes the first one set a flag (and interrupt a blocked read
  * of the main thread), so that unfinished files are removed; a second SIGINT or SIGTERM kills the

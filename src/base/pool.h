@@ -3,8 +3,10 @@
  *
  *     pool_run(p, fn, ctx, n_task);      // returns when all are done
  *
- * Tasks 0 .. n_task-1 are handed out by an atomic counter, so a slow core gets fewer of them; which
- * thread runs which task must not matter for the result. The calling thread takes part as thread 0.
+ * Each thread gets an equal run of the tasks 0 .. n_task-1 and does them in rising order; who is
+ * done helps the others from the end of theirs, so a slow core gets fewer. Which thread runs which
+ * task must not matter for the result. The calling thread takes part as thread 0. A task costs a
+ * few ns beside its work, a loop less than a microsecond while its threads are awake.
  * Waiting threads spin for a bounded time and then sleep, so that a busy neighbour costs little.
  * One pool_run at a time per pool; tasks must not call pool_run. Tasks cannot fail: they write a
  * code into ctx.

@@ -447,7 +447,9 @@ static enum err run(struct batch *b)
 {
     enum err err = check_options(b);
     if (err == OK) err = open_input(b);
-    if (err == OK) err = cmd_open(&b->e, &b->o->common, ENGINE_RUN);
+    if (err == OK)
+        err = cmd_open_run(&b->e, &b->o->common, cmd_n_ctx(&b->o->common, 0),
+                           crew_n_session(b->o->common.n_parallel));
     if (err == OK) err = sampling_init(&b->sampling, &b->o->common, b->e, false);
     if (err) return err;
     if (b->o->common.sampling.seed_from != CLI_FROM_DEFAULT) b->seed = b->sampling.gen.sample.seed;

@@ -1,16 +1,18 @@
 /*
  * bench.c: how fast this machine runs a model: rows of prefill (pp512), of decode (tg128) and of
  * several timelines that decode together (pl8 pp128+tg128), named as llama-bench and
- * llama-batched-bench name them, beside the memory bandwidth measured in the same run, which is the
- * ceiling of decoding.
+ * llama-batched-bench name them, beside what the machine allows, measured in the same run: memory
+ * bandwidth, the ceiling of decoding, and int8 products, the ceiling of prefill.
  *
- * Every row is run once to warm up and then -r times. Tokens are random with a fixed seed, other
- * ones in each timeline, so that routing is spread and every run does the same. All rows are
- * measured before the bandwidth is, because the probe's buffer would count as peak memory.
+ * Every row is run once to warm up, with one token of its answer, and then -r times. Tokens are
+ * random with a fixed seed, other ones in each timeline, so that routing is spread and every run
+ * does the same. What a row has in the context before is computed once and rolled back to. All rows
+ * are measured before the bandwidth is, because the probe's buffer would count as peak memory.
  *
- * bytes_per_token is what the weights cost a token: a pass of n tokens reads the dense weights once
- * and of the experts as many as n tokens are expected to choose when all are equally likely. Real
- * routing is less even, so the true figure is a little lower.
+ * bytes_per_token is what has to be read for a token. Weights: a pass of n tokens reads the dense
+ * ones once and of the experts as many as n tokens are expected to choose when all are equally
+ * likely; real routing is less even, so the true figure is a little lower. The cache: a generated
+ * token reads what it sees of it; a prompt's tokens read it together, which is not counted.
  */
 #include "cmd/bench.h"
 
@@ -57,9 +59,9 @@ static const struct cli_opt rows[] = {
     {"threads", 't', CLI_STR, AT(n_thread), .arg = "N,...",
      .help = "threads (default: physical cores)"},
     {"cache-type-k", 0, CLI_STR, AT(type_k), .arg = "TYPE,...", .def = "f16", .alias = "-ctk",
-     .help = "types of cached keys: f16, f32"},
+     .help = "cached keys: f16, f32, q8_0"},
     {"cache-type-v", 0, CLI_STR, AT(type_v), .arg = "TYPE,...", .def = "f16", .alias = "-ctv",
-     .help = "types of cached values: f16, f32"},
+     .help = "cached values, unless they are part of the keys (MLA): f16, f32, q8_0"},
     {"repetitions", 'r', CLI_U32, AT(n_rep), .arg = "N", .min = 1, .max = REPS_MAX, .def = "5",
      .help = "timed runs of each row"},
     {"format", 'o', CLI_ENUM, AT(format), .arg = "FORMAT", .def = "md", .words = "md|csv|json",
@@ -67,7 +69,7 @@ static const struct cli_opt rows[] = {
     {0},
 };
 
-static const char *const cache_types[] = {"f16", "f32"};
+static const char *const cache_types[] = {"f16", "f32", "q8_0"};
 
 struct list {
     uint32_t v[LIST_MAX];
@@ -85,6 +87,7 @@ struct bench {
     uint32_t *ids;         /* (n_ctx + n_stream_max) random; timeline i begins with the i-th */
     uint32_t *next;        /* (n_stream_max) a token for each timeline */
     uint32_t n_ctx;        /* enough for every row */
+    uint32_t n_ctx_stream; /* enough for those of several timelines; 0: there are none */
     struct bench_row *row; /* (n_row) */
     size_t n_row;
     double *samples; /* (n_row, n_rep) tok/s */
@@ -141,7 +144,7 @@ static enum err parse_counts(const char *option, const char *text, uint32_t min,
 static enum err parse_types(const char *option, const char *text, struct list *list)
 {
     const uint32_t n = sizeof cache_types / sizeof cache_types[0];
-    return parse_items(option, text, is_type, 0, n, "f16 or f32", list);
+    return parse_items(option, text, is_type, 0, n, "f16, f32 or q8_0", list);
 }
 
 static enum err parse_streams(struct bench *b)
@@ -182,6 +185,7 @@ static void add_row(struct bench *b, const struct bench_row *like)
     row->n_sample = b->o->n_rep;
     if (row->n_depth + n_tok > b->n_ctx) b->n_ctx = row->n_depth + n_tok;
     if (row->n_stream > b->n_stream_max) b->n_stream_max = row->n_stream;
+    if (row->n_stream > 1 && n_tok > b->n_ctx_stream) b->n_ctx_stream = n_tok;
     b->n_row++;
 }
 
@@ -279,19 +283,18 @@ static enum err step(struct bench *b, uint32_t n_stream, uint32_t pos)
     return err ? err : cmd_interrupted();
 }
 
-/* One run of a row; *t: seconds of its two timed parts. */
-static enum err run_once(struct bench *b, const struct bench_row *row, struct bench_time *t)
+/* One run of a row with n_gen tokens generated; *t: seconds of its two timed parts. */
+static enum err run_once(struct bench *b, const struct bench_row *row, uint32_t n_gen,
+                         struct bench_time *t)
 {
     const uint32_t n_before = row->n_depth + row->n_prompt;
-    assert(n_before + row->n_gen <= b->n_ctx);
+    assert(n_before + n_gen <= b->n_ctx);
     assert(row->n_stream <= b->n_session);
-    enum err err = sync_to(b, row->n_stream, 0);
-    if (err == OK && row->n_depth > 0) err = sync_to(b, row->n_stream, row->n_depth);
+    enum err err = sync_to(b, row->n_stream, row->n_depth); /* the common beginning is kept */
     const uint64_t t0 = os_time_ns();
     if (err == OK && row->n_prompt > 0) err = sync_to(b, row->n_stream, n_before);
     const uint64_t t1 = os_time_ns();
-    for (uint32_t i = 0; i < row->n_gen && err == OK; i++)
-        err = step(b, row->n_stream, n_before + i);
+    for (uint32_t i = 0; i < n_gen && err == OK; i++) err = step(b, row->n_stream, n_before + i);
     const uint64_t t2 = os_time_ns();
     *t = (struct bench_time){.prompt_s = (double)(t1 - t0) / 1e9, .gen_s = (double)(t2 - t1) / 1e9};
     return err ? err : cmd_interrupted();
@@ -327,11 +330,27 @@ static double bytes_of_tokens(const struct bench *b, uint32_t n)
            (n % n_batch ? bytes_of_pass(f, n % n_batch) : 0);
 }
 
-static double bytes_per_token(const struct bench *b, const struct bench_row *row)
+/* What the tokens of a row read and compute. */
+static void count_work(const struct bench *b, struct bench_row *row)
 {
-    const double prompts = row->n_stream * bytes_of_tokens(b, row->n_prompt);
-    const double steps = row->n_gen * bytes_of_tokens(b, row->n_stream);
-    return (prompts + steps) / bench_tokens(row);
+    const struct engine_info *const f = engine_info(b->e);
+    const double n_stream = row->n_stream;
+    const double n_prompt = n_stream * row->n_prompt;
+    const double n_gen = n_stream * row->n_gen;
+    const uint32_t n_before = row->n_depth + row->n_prompt;
+    if (n_gen > 0) {
+        row->kv_bytes_per_token =
+            (double)session_kv_read_bytes(b->s[0], n_before + (row->n_gen + 1) / 2);
+        row->gen_bytes_per_token =
+            bytes_of_tokens(b, row->n_stream) / n_stream + row->kv_bytes_per_token;
+    }
+    const double prompts = n_stream * bytes_of_tokens(b, row->n_prompt);
+    row->bytes_per_token = (prompts + n_gen * row->gen_bytes_per_token) / bench_tokens(row);
+    const double n_logits = n_gen + (n_prompt > 0 ? n_stream : 0);
+    row->macs_per_token =
+        (double)f->n_macs + (double)f->n_macs_logits * n_logits / bench_tokens(row);
+    const struct session_stats st = session_stats(b->s[0]);
+    row->context_bytes = row->n_stream * (st.kv_bytes + st.state_bytes);
 }
 
 static enum err run_row(struct bench *b, size_t i_row)
@@ -339,16 +358,16 @@ static enum err run_row(struct bench *b, size_t i_row)
     assert(i_row < b->n_row);
     struct bench_row *const row = &b->row[i_row];
     struct bench_time t;
-    enum err err = run_once(b, row, &t); /* to warm up */
+    enum err err = run_once(b, row, row->n_gen > 0, &t); /* to warm up */
     for (uint32_t i = 0; i < row->n_sample && err == OK; i++) {
         ui_bar_set(&b->bar, i_row * b->o->n_rep + i, b->n_row * b->o->n_rep);
-        err = run_once(b, row, &t);
+        err = run_once(b, row, row->n_gen, &t);
         row->samples_ts[i] = bench_tokens(row) / fmax(t.prompt_s + t.gen_s, 1e-9);
         row->time.prompt_s += t.prompt_s / row->n_sample;
         row->time.gen_s += t.gen_s / row->n_sample;
     }
     mean_and_deviation(row);
-    row->bytes_per_token = bytes_per_token(b, row);
+    count_work(b, row);
     row->peak_rss_bytes = os_rss_peak_bytes();
     return err;
 }
@@ -360,13 +379,34 @@ static void close_sessions(struct bench *b)
     while (b->n_session > 0) session_free(b->s[--b->n_session]);
 }
 
+/* The type of the list that takes the most memory. */
+static const char *widest(const struct list *types)
+{
+    static const uint32_t bytes_of_32[] = {64, 128, 34}; /* in the order of cache_types */
+    uint32_t best = types->v[0];
+    for (size_t i = 1; i < types->n; i++)
+        if (bytes_of_32[types->v[i]] > bytes_of_32[best]) best = types->v[i];
+    return cache_types[best];
+}
+
+/* The first timeline comes to hold the longest row, the others the longest of several timelines;
+ * n_ctx is what each has on average. */
+static enum err open_model(struct bench *b, struct common_opts common)
+{
+    const uint64_t n_pos = b->n_ctx + (b->n_stream_max - 1) * (uint64_t)b->n_ctx_stream;
+    common.type_k = widest(&b->type_k);
+    common.type_v = widest(&b->type_v);
+    return cmd_open_run(&b->e, &common, (uint32_t)((n_pos + b->n_stream_max - 1) / b->n_stream_max),
+                        b->n_stream_max);
+}
+
 /* The number of threads is fixed when an engine is opened, so it is opened once for each. */
 static enum err open_engine(struct bench *b, const struct common_opts *common)
 {
     close_sessions(b);
     engine_close(b->e);
     b->e = NULL;
-    enum err err = cmd_open(&b->e, common, ENGINE_RUN);
+    enum err err = open_model(b, *common);
     if (err == OK && !b->ids) err = make_ids(b);
     return err;
 }
@@ -411,14 +451,18 @@ static enum err run_rows(struct bench *b)
 }
 
 /* Rows of one number of threads stand together, in the order of -t. */
-static enum err measure_bandwidth(struct bench *b)
+static enum err measure_ceilings(struct bench *b)
 {
     double bytes_per_s[LIST_MAX];
-    const enum err err = membw_read(b->n_thread.v, b->n_thread.n, bytes_per_s);
+    double macs_per_s[LIST_MAX];
+    enum err err = membw_read(b->n_thread.v, b->n_thread.n, bytes_per_s);
+    for (size_t t = 0; t < b->n_thread.n && err == OK; t++)
+        err = engine_int8_peak(b->o->common.cpu_mask, b->n_thread.v[t], &macs_per_s[t]);
     for (size_t i = 0, t = 0; i < b->n_row && err == OK; i++) {
         while (b->n_thread.v[t] != b->row[i].n_thread) t++;
         assert(t < b->n_thread.n);
         b->row[i].bandwidth = bytes_per_s[t];
+        b->row[i].int8_peak = macs_per_s[t];
     }
     return err;
 }
@@ -429,7 +473,7 @@ static enum err bench(struct bench *b, struct common_opts *common)
     if (err == OK) err = parse_lists(b);
     if (err == OK) err = make_rows(b);
     if (err == OK) err = run_rows(b);
-    if (err == OK) err = measure_bandwidth(b);
+    if (err == OK) err = measure_ceilings(b);
     if (err) return err;
     struct os_cpus cpus;
     os_cpus(&cpus);
@@ -460,13 +504,14 @@ static int bench_main(void *opts)
 const struct cli_cmd cmd_bench = {
     .name = "bench",
     .args = "[MODEL]",
-    .brief = "speed of prefill and decode beside this machine's memory bandwidth",
+    .brief = "speed of prefill and decode beside what this machine allows",
     .text =
         "Measures prefill rows (pp512: 512 tokens in), decode rows (tg128: 128 tokens out) and, "
         "with -npl, rows of several timelines (pl8 pp128+tg128: 8 prompts of 128 tokens in, "
         "then 128 tokens out of each, decoded together; the speed counts all tokens). Lists "
-        "such as -t 1,2 make a row for each value. The share compares the weight bytes read "
-        "per second with the memory bandwidth that was measured in the same run.",
+        "such as -t 1,2 make a row for each value. Shares compare the bytes read per second "
+        "with the memory bandwidth, and the products of weights with the int8 products that "
+        "the processor can make, both measured in the same run.",
     .opts = {rows, common_model, common_pre, common_compute, common_talk},
     .opts_bytes = sizeof(struct bench_opts),
     .pos_max = 1,

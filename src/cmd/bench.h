@@ -18,9 +18,14 @@ struct bench_row {
     double *samples_ts; /* (n_sample) tok/s */
     uint32_t n_sample;
     double avg_ts, stddev_ts;
-    struct bench_time time; /* mean of the samples */
-    double bandwidth;       /* bytes/s */
-    double bytes_per_token; /* of weights */
+    struct bench_time time;     /* mean of the samples */
+    double bandwidth;           /* bytes/s */
+    double int8_peak;           /* multiply-adds per second; 0: unknown */
+    double bytes_per_token;     /* of weights, and of the cache where tokens are generated */
+    double gen_bytes_per_token; /* the same of a generated token; 0: none is */
+    double kv_bytes_per_token;  /* of those, in the cache */
+    double macs_per_token;      /* products of weights */
+    uint64_t context_bytes;     /* caches and states at the end of a run */
     uint64_t peak_rss_bytes;
 };
 

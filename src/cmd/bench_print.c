@@ -2,9 +2,10 @@
  * bench_print.c: the table of `bench` as Markdown, CSV and JSON.
  *
  * CSV and JSON come from one list of fields, named as llama-bench names them where it has them. The
- * Markdown table has llama-bench's columns, then ours: what the weights cost a token, beside what
- * the memory gives. Rows of several timelines are taken apart in a second table, with
- * llama-batched-bench's columns. A column is as wide as its widest cell.
+ * Markdown table has llama-bench's columns, then ours: what a token reads, beside what the memory
+ * gives, and the shares that were reached of that and of the processor's int8 products. Rows of
+ * several timelines are taken apart in a second table, with llama-batched-bench's columns. A column
+ * is as wide as its widest cell.
  */
 #include "cmd/bench.h"
 
@@ -20,6 +21,11 @@
 static double share_of_bandwidth(const struct bench_row *row)
 {
     return row->bandwidth > 0 ? row->bytes_per_token * row->avg_ts / row->bandwidth : 0;
+}
+
+static double share_of_int8(const struct bench_row *row)
+{
+    return row->int8_peak > 0 ? row->macs_per_token * row->avg_ts / row->int8_peak : 0;
 }
 
 /* Tokens per second of the prompts alone, and of decoding alone; 0 where a row has none. */
@@ -55,7 +61,7 @@ static void test_name(const struct bench_row *row, char *buf, size_t n_bytes)
 /* ---- Markdown -------------------------------------------------------------------------------- */
 
 #define CELL_BYTES 64
-#define COLUMNS_MAX 13
+#define COLUMNS_MAX 14
 
 struct column {
     const char *title;
@@ -90,6 +96,7 @@ static void fill_speed(const struct bench_report *r, const struct bench_row *row
     PUT("%.2f", row->bytes_per_token / 1e6);
     PUT("%.2f", row->bandwidth / 1e9);
     PUT("%.1f %%", share_of_bandwidth(row) * 100);
+    PUT("%.1f %%", share_of_int8(row) * 100);
     PUT("%s", ui_size(size, row->peak_rss_bytes));
 }
 
@@ -123,6 +130,7 @@ static const struct md_table table_speed = {
                {"MB/token", false},
                {"RAM GB/s", false},
                {"share", false},
+               {"of int8", false},
                {"peak memory", false}},
     .fill = fill_speed,
 };
@@ -256,7 +264,13 @@ static json_t *row_object(const struct bench_report *r, const struct bench_row *
         {"gen_ts", json_real(gen_ts(row))},
         {"bandwidth_gbs", json_real(row->bandwidth / 1e9)},
         {"bytes_per_token", json_real(row->bytes_per_token)},
+        {"gen_bytes_per_token", json_real(row->gen_bytes_per_token)},
+        {"kv_bytes_per_token", json_real(row->kv_bytes_per_token)},
         {"share_of_bandwidth", json_real(share_of_bandwidth(row))},
+        {"int8_gmacs", json_real(row->int8_peak / 1e9)},
+        {"macs_per_token", json_real(row->macs_per_token)},
+        {"share_of_int8", json_real(share_of_int8(row))},
+        {"context_bytes", field_count(row->context_bytes)},
         {"peak_rss_bytes", field_count(row->peak_rss_bytes)},
     };
     return fields_object(fields, sizeof fields / sizeof fields[0]);

@@ -332,7 +332,7 @@ static enum err chat(struct chat_state *c, struct text *first)
     if (err == OK) err = first_message(o, first);
     if (err == OK) err = chat_line_open(&c->line, !c->o->no_history, chat_word);
     if (err == OK) err = chat_talk_init(&c->talk, o->system);
-    if (err == OK) err = cmd_open(&c->e, o, ENGINE_RUN);
+    if (err == OK) err = cmd_open_run(&c->e, o, cmd_n_ctx(o, 0), 1);
     if (err) return err;
     c->is_story = engine_info(c->e)->is_demo && !o->chat_template;
     sampling_for_demo(o, c->e);

@@ -78,14 +78,17 @@ const struct cli_opt common_compute[] = {
      .help = "highest instruction set used"},
     {"act-f32", 0, CLI_FLAG, AT(act_f32),
      .help = "diagnostic: float32 activations for quantised weights, slow and exact"},
+    {"no-repack", 0, CLI_FLAG, AT(no_repack), .alias = "-nr",
+     .help = "leave quantised weights in the file's order instead of copying them into memory in "
+             "the kernels': starts sooner, holds less, runs slower, with the same result"},
     {0},
 };
 
 const struct cli_opt common_kv[] = {
-    {"cache-type-k", 0, CLI_ENUM, AT(type_k), .arg = "TYPE", .def = "f16", .words = "f16|f32",
-     .alias = "-ctk", .help = "type of cached keys"},
-    {"cache-type-v", 0, CLI_ENUM, AT(type_v), .arg = "TYPE", .def = "f16", .words = "f16|f32",
-     .alias = "-ctv", .help = "type of cached values"},
+    {"cache-type-k", 0, CLI_ENUM, AT(type_k), .arg = "TYPE", .def = "f16", .words = "f16|f32|q8_0",
+     .alias = "-ctk", .help = "cached keys"},
+    {"cache-type-v", 0, CLI_ENUM, AT(type_v), .arg = "TYPE", .def = "f16", .words = "f16|f32|q8_0",
+     .alias = "-ctv", .help = "cached values, unless they are part of the keys (MLA)"},
     {0},
 };
 
@@ -177,31 +180,113 @@ static bool is_only_a_name(const char *s)
     return n > 0 && !is_gguf && access(s, F_OK) != 0 && errno == ENOENT;
 }
 
-enum err cmd_open(struct engine **e, const struct common_opts *o, enum engine_mode mode)
+struct load_ui {
+    struct ui_wait wait; /* until the weights are repacked, which says how far it is */
+    struct ui_bar bar;
+};
+
+static void show_load(void *ctx, uint64_t n_done, uint64_t n_total)
+{
+    struct load_ui *const ui = ctx;
+    ui_wait_end(&ui->wait);
+    ui_bar_set(&ui->bar, n_done >> 20, n_total >> 20);
+}
+
+static enum err open_engine(struct engine **e, const struct common_opts *o, struct engine_opts *eo)
+{
+    struct load_ui ui;
+    eo->on_repack = show_load;
+    eo->on_repack_ctx = &ui;
+    ui_bar_start(&ui.bar, cmd_bar_file(o), "loading the model", "MiB");
+    ui_wait_start(&ui.wait, cmd_bar_file(o), "loading the model");
+    const enum err err = engine_open(e, eo);
+    ui_wait_end(&ui.wait);
+    ui_bar_end(&ui.bar);
+    return err;
+}
+
+char *cmd_weights(char buf[CMD_WEIGHTS_BYTES], const struct engine_repack *r)
+{
+    char size[UI_SIZE_BYTES_MAX], need[UI_SIZE_BYTES_MAX], have[UI_SIZE_BYTES_MAX];
+    const bool is_known = r->free_bytes > 0;
+    ui_size(size, r->n_bytes);
+    ui_size(need, r->need_bytes);
+    ui_size(have, r->free_bytes);
+    static const char mapped[] = "mapped, not repacked";
+    switch (r->state) {
+    case REPACK_DONE:
+        snprintf(buf, CMD_WEIGHTS_BYTES, "%s repacked in %.2f s", size, (double)r->ns / 1e9);
+        break;
+    case REPACK_PLANNED:
+        snprintf(buf, CMD_WEIGHTS_BYTES, "%s will be repacked", size);
+        break;
+    case REPACK_NOTHING:
+        snprintf(buf, CMD_WEIGHTS_BYTES, "mapped: none are of a type that is repacked");
+        break;
+    case REPACK_OFF:
+        snprintf(buf, CMD_WEIGHTS_BYTES, "%s, as --no-repack says", mapped);
+        break;
+    case REPACK_ROWS:
+        snprintf(buf, CMD_WEIGHTS_BYTES, "%s, for float32 activations", mapped);
+        break;
+    case REPACK_ROOM:
+        snprintf(buf, CMD_WEIGHTS_BYTES, "%s: needs %s of memory, %s%s", mapped, need,
+                 is_known ? have : "how much is free is unknown", is_known ? " are free" : "");
+        break;
+    case REPACK_REFUSED:
+        snprintf(buf, CMD_WEIGHTS_BYTES, "%s: the system refused %s of memory", mapped, size);
+        break;
+    }
+    return buf;
+}
+
+static enum kv_type kv_type(const char *word)
+{
+    return strcmp(word, "f32") == 0 ? KV_F32 : strcmp(word, "q8_0") == 0 ? KV_Q8_0 : KV_F16;
+}
+
+static enum err open_as(struct engine **e, const struct common_opts *o, enum engine_mode mode,
+                        uint32_t n_ctx, uint32_t n_seq)
 {
     assert(e);
     assert(o);
     if (!o->model)
         cmd_note(o, "no model given (-m MODEL): using the embedded demo model, which is small and "
                     "writes childish stories, short ones best");
-    const struct engine_opts eo = {.path = o->model,
-                                   .mode = mode,
-                                   .n_thread = o->n_thread,
-                                   .cpu_mask = o->cpu_mask,
-                                   .pre = o->pre,
-                                   .chat_template = o->chat_template,
-                                   .act_f32 = o->act_f32};
-    struct ui_wait wait;
-    ui_wait_start(&wait, cmd_bar_file(o), "loading the model");
-    const enum err err = engine_open(e, &eo);
-    ui_wait_end(&wait);
+    struct engine_opts eo = {.path = o->model,
+                             .mode = mode,
+                             .n_thread = o->n_thread,
+                             .cpu_mask = o->cpu_mask,
+                             .pre = o->pre,
+                             .chat_template = o->chat_template,
+                             .act_f32 = o->act_f32,
+                             .no_repack = o->no_repack,
+                             .plan_repack = o->plan_repack,
+                             .n_ctx = n_ctx,
+                             .n_seq = n_seq,
+                             .type_k = o->type_k ? kv_type(o->type_k) : KV_F16,
+                             .type_v = o->type_v ? kv_type(o->type_v) : KV_F16};
+    const enum err err = open_engine(e, o, &eo);
     if (err == ERR_INPUT && o->model && is_only_a_name(o->model))
         return err_set(
             ERR_INPUT,
             "%s: no such file; expected the path of a GGUF file: moxie downloads nothing "
             "and knows no model by name",
             o->model);
-    if (err || !o->verbose || mode != ENGINE_RUN) return err;
+    return err;
+}
+
+enum err cmd_open(struct engine **e, const struct common_opts *o, enum engine_mode mode)
+{
+    assert(mode != ENGINE_RUN);
+    return open_as(e, o, mode, 0, 0);
+}
+
+enum err cmd_open_run(struct engine **e, const struct common_opts *o, uint32_t n_ctx,
+                      uint32_t n_seq)
+{
+    const enum err err = open_as(e, o, ENGINE_RUN, n_ctx, n_seq);
+    if (err || !o->verbose) return err;
     const struct engine_info *const f = engine_info(*e);
     char size[UI_SIZE_BYTES_MAX], active[UI_SIZE_BYTES_MAX];
     cmd_note(o, "model %s: %s, %s, %.2f M parameters, %s of weights, %s read per token", f->path,
@@ -209,6 +294,8 @@ enum err cmd_open(struct engine **e, const struct common_opts *o, enum engine_mo
              ui_size(active, f->n_bytes_active));
     cmd_note(o, "%" PRIu32 " threads, instruction set %s%s", f->n_thread, f->cpu_level,
              o->act_f32 ? ", float32 activations" : "");
+    char weights[CMD_WEIGHTS_BYTES];
+    cmd_note(o, "weights: %s", cmd_weights(weights, &f->repack));
     return OK;
 }
 
@@ -227,11 +314,6 @@ uint32_t cmd_n_ctx(const struct common_opts *o, uint32_t unset)
 {
     if (o->n_ctx_from == CLI_FROM_DEFAULT) return unset;
     return o->n_ctx == 0 ? CTX_OF_MODEL : o->n_ctx;
-}
-
-static enum kv_type kv_type(const char *word)
-{
-    return strcmp(word, "f32") == 0 ? KV_F32 : KV_F16;
 }
 
 struct session_opts cmd_session_opts(const struct engine *e, const struct common_opts *o,

@@ -7,7 +7,7 @@
  *     static int eval_main(void *opts)
  *     {
  *         ...
- *         enum err err = cmd_open(&e, &o->common, ENGINE_RUN);
+ *         enum err err = cmd_open_run(&e, &o->common, cmd_n_ctx(&o->common, 0), 1);
  *         ...
  *         return cmd_exit(err);
  *     }
@@ -38,7 +38,8 @@ struct common_opts {
     const char *type_k, *type_v;
     uint32_t n_thread;
     const char *cpu_mask;
-    bool act_f32;
+    bool act_f32, no_repack;
+    bool plan_repack; /* set by a command that runs nothing */
     bool verbose, quiet;
     struct sampling_opts sampling;
 };
@@ -51,7 +52,7 @@ extern const struct cli_opt common_raw[];      /* --raw */
 extern const struct cli_opt common_ctx[];      /* -c, for cmd_n_ctx(o, 0) */
 extern const struct cli_opt common_parallel[]; /* --parallel */
 extern const struct cli_opt common_threads[];  /* -t */
-extern const struct cli_opt common_compute[];  /* -b --cpu-mask --act-f32 */
+extern const struct cli_opt common_compute[];  /* -b --cpu-mask --act-f32 --no-repack */
 extern const struct cli_opt common_kv[];       /* -ctk -ctv: for cmd_session() */
 extern const struct cli_opt common_chat[];     /* --chat-template */
 extern const struct cli_opt common_talk[];     /* -v -q */
@@ -69,8 +70,15 @@ enum err cmd_unknown(const char *word);
 /* Sorts out -m and the positional arguments: without -m the first one is the model, and what is
  * left over may be a prompt. ERR_USAGE for one too many. Call it first. */
 enum err cmd_model(struct common_opts *o, bool takes_prompt);
-/* Opens the model, or the embedded one with a line that says so. */
+/* Opens the model, or the embedded one with a line that says so; not to run it. */
 enum err cmd_open(struct engine **e, const struct common_opts *o, enum engine_mode mode);
+/* The same to run it (ENGINE_RUN), in n_seq sessions of n_ctx tokens as session_opts means it:
+ * repacked weights leave the memory for them. */
+enum err cmd_open_run(struct engine **e, const struct common_opts *o, uint32_t n_ctx,
+                      uint32_t n_seq);
+/* What became of the model's weights, in words: "3.7 GiB repacked in 0.91 s". Returns buf. */
+#define CMD_WEIGHTS_BYTES 96
+char *cmd_weights(char buf[CMD_WEIGHTS_BYTES], const struct engine_repack *r);
 /* What the options say about a session with a context of n_ctx tokens as session_opts means it; a
  * context beyond the model's own gets a warning. */
 struct session_opts cmd_session_opts(const struct engine *e, const struct common_opts *o,

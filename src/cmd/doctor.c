@@ -2,10 +2,11 @@
  * doctor.c: what this machine has, what will be used of it and why, what a model would make of it,
  * and what would help.
  *
- * Facts come from base/os_machine.h; three things are measured: how fast memory reads with one
- * thread and with all, and how fast the disk reads the model's file or the largest file of the
- * current directory. That takes about four seconds and writes nothing. A fact that cannot be learnt
- * is left out; only a model that cannot be opened is an error.
+ * Facts come from base/os_machine.h; four things are measured: how fast memory reads with one
+ * thread and with all, how many int8 products the processor can make, and how fast the disk reads
+ * the model's file or the largest file of the current directory. That takes about five seconds and
+ * writes nothing. A fact that cannot be learnt is left out; only a model that cannot be opened is
+ * an error.
  *
  * The ceiling of decoding is bandwidth / bytes per token: each token reads every active weight
  * once. Where the weights do not fit, the share that is missing comes from the disk:
@@ -43,9 +44,8 @@ static const struct cli_opt rows[] = {
 };
 
 /* Names in /proc/cpuinfo of what could make kernels faster and has none yet. */
-static const char *const without_kernel[] = {"avx_vnni", "avx512_bf16", "avx512_fp16",
-                                             "amx_int8", "amx_bf16",    "i8mm",
-                                             "bf16",     "sve2",        "sme"};
+static const char *const without_kernel[] = {"avx_vnni", "avx512_bf16", "avx512_fp16", "amx_int8",
+                                             "amx_bf16", "bf16",        "sve2",        "sme"};
 #define N_WITHOUT_KERNEL (sizeof without_kernel / sizeof without_kernel[0])
 static_assert(N_WITHOUT_KERNEL <= DOCTOR_FEATURES_MAX, "struct doctor holds them all");
 
@@ -246,10 +246,17 @@ static void measure_bandwidth(struct doctor *d)
     d->bandwidth_1 = bytes_per_s[d->n_thread > 1];
 }
 
+/* What prefill cannot beat. */
+static void measure_products(struct doctor *d)
+{
+    if (engine_int8_peak(NULL, d->n_thread, &d->int8_peak) != OK) d->int8_peak = 0;
+}
+
 static enum err examine(struct doctor *d, struct doctor_opts *o, struct engine **e)
 {
     enum err err = cmd_model(&o->common, false);
-    if (err == OK && o->common.model) err = cmd_open(e, &o->common, ENGINE_RUN);
+    o->common.plan_repack = true;
+    if (err == OK && o->common.model) err = cmd_open_run(e, &o->common, 0, 1);
     if (err == OK && *e) err = measure_model(&d->model, *e);
     if (err) return err;
     struct ui_bar bar;
@@ -260,6 +267,7 @@ static enum err examine(struct doctor *d, struct doctor_opts *o, struct engine *
     measure_disk(d);
     ui_bar_set(&bar, 1, 3);
     if (!os_interrupted()) measure_bandwidth(d);
+    if (!os_interrupted()) measure_products(d);
     ui_bar_end(&bar);
     judge_model(d);
     hint_processor(d);
@@ -288,7 +296,8 @@ const struct cli_cmd cmd_doctor = {
     .args = "[MODEL]",
     .brief = "what this machine has, what will be used and why",
     .text = "Looks at processor, memory, disk, limits, graphics and terminal, and measures how "
-            "fast memory and disk are read: about four seconds, nothing is written. With a model "
+            "fast memory and disk are read and int8 numbers multiplied: about five seconds, "
+            "nothing is written. With a model "
             "it says whether that fits and how many tokens per second memory allows at most: "
             "bandwidth / bytes of weights that a token reads. The disk is measured by reading the "
             "model's file, or the largest file of the current directory.",

@@ -41,6 +41,7 @@ struct doctor {
     struct os_memory memory;
     struct os_paging paging;
     double bandwidth, bandwidth_1; /* bytes/s with n_thread threads, with one; 0: not measured */
+    double int8_peak;              /* multiply-adds per second with n_thread threads; 0: unknown */
     char dir[DOCTOR_PATH_BYTES];   /* the model's, or the current one */
     char file[DOCTOR_PATH_BYTES];  /* the one that was read; empty: none */
     struct os_volume volume;

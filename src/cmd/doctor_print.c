@@ -6,6 +6,7 @@
 
 #include "base/ui.h"
 #include "cli.h"
+#include "cmd/common.h"
 #include "cmd/fields.h"
 #include "text/utf8.h"
 #include "version.h"
@@ -70,6 +71,10 @@ static void print_processor(const struct doctor *d, FILE *out)
     if (c->quota > 0)
         line(out, "  quota", "the control group grants %.4g CPUs' worth of time", c->quota);
     line(out, "  threads", "%" PRIu32 " will be used: %s", d->n_thread, d->thread_why);
+    if (d->int8_peak > 0)
+        line(out, "  products",
+             "%.0f billion int8 products per second: prefill cannot take more weights times tokens",
+             d->int8_peak / 1e9);
     if (c->governor[0]) line(out, "  frequency", "policy '%s'", c->governor);
     print_simd(d, out);
     char caches[DOCTOR_TEXT_BYTES] = "", size[UI_SIZE_BYTES_MAX];
@@ -104,11 +109,13 @@ static void print_memory(const struct doctor *d, FILE *out)
         line(out, "  swap", "%s, %s of it free", ui_size(a, d->paging.swap_bytes),
              ui_size(b, d->paging.swap_free_bytes));
     else
-        line(out, "  swap", "none: nothing is lost, weights are paged from their own file");
+        line(out, "  swap",
+             "none: weights that are repacked stay in memory, mapped ones are paged from their "
+             "file");
     if (d->paging.huge_pages[0])
         line(out, "  huge pages",
-             "'%s' for transparent ones; of no use here, weights are mapped from their file",
-             d->paging.huge_pages);
+             "'%s' for transparent ones: repacked weights and caches are %s them",
+             d->paging.huge_pages, strcmp(d->paging.huge_pages, "never") == 0 ? "without" : "in");
 }
 
 static void print_disk(const struct doctor *d, FILE *out)
@@ -172,6 +179,7 @@ static void print_model(const struct doctor *d, FILE *out)
          ui_size(a, m->need_bytes), ui_size(b, m->kv_bytes), m->n_ctx, ui_size(c, m->work_bytes),
          ui_size((char[UI_SIZE_BYTES_MAX]){0}, d->memory.free_bytes),
          m->resident < 1 ? "it does not fit" : "it fits");
+    line(out, "  weights", "%s", cmd_weights((char[CMD_WEIGHTS_BYTES]){0}, &m->info->repack));
     if (m->ceiling_ts > 0)
         line(out, "  ceiling",
              "%.2f GB/s / %.4f GB of weights per token = %.1f tokens/s at most; `moxie bench` "
@@ -236,6 +244,7 @@ static json_t *processor_object(const struct doctor *d)
         {"load", json_real(c->load)},
         {"n_threads", field_count(d->n_thread)},
         {"n_threads_why", utf8_text(d->thread_why)},
+        {"int8_gmacs", real_or_null(d->int8_peak, 1e9)},
     };
     return OBJECT(list);
 }
@@ -366,6 +375,9 @@ static json_t *model_object(const struct doctor_model *m)
         {"work_bytes", field_count(m->work_bytes)},
         {"need_bytes", field_count(m->need_bytes)},
         {"fits", json_boolean(m->resident >= 1)},
+        {"repack", json_boolean(m->info->repack.state == REPACK_PLANNED)},
+        {"repack_bytes", field_count(m->info->repack.n_bytes)},
+        {"repack_need_bytes", field_count(m->info->repack.need_bytes)},
         {"share_in_memory", json_real(m->resident)},
         {"ceiling_ts", field_real_or_null(m->ceiling_ts)},
         {"ceiling_from_disk_ts", field_real_or_null(m->paged_ts)},

@@ -4,7 +4,7 @@
  *
  * Rows are written as they are computed, so memory does not grow with the number of tokens. The
  * files are raw little-endian float32, which is what memory holds on every machine that moxie runs
- * on (GGUF is mapped as it is).
+ * on (the numbers of a GGUF file are used as they are).
  */
 #include "base/limits.h"
 #include "base/mem.h"
@@ -119,7 +119,8 @@ static enum err eval(struct eval *v, struct common_opts *common)
     if (err) return err;
     err = check_options(v->o);
     if (err) return err;
-    err = cmd_open(&v->e, common, ENGINE_RUN);
+    /* Without -c the cache fills as far as the list goes, which is not known yet: the usual. */
+    err = cmd_open_run(&v->e, common, cmd_n_ctx(common, 0), 1);
     if (err) return err;
     err = ids_read(v->o->tokens, engine_info(v->e)->n_vocab, &v->tokens, &v->n_tokens);
     if (err) return err;

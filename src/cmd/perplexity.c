@@ -22,8 +22,8 @@ struct perplexity_opts {
 };
 
 #define AT(field) offsetof(struct perplexity_opts, field)
-#define CTX_DEFAULT 512 /* CLI.md */
-#define CTX_LEAST 4     /* a window with something to score */
+#define WINDOW_DEFAULT 512 /* CLI.md */
+#define CTX_LEAST 4        /* a window with something to score */
 
 static const struct cli_opt rows[] = {
     {"file", 'f', CLI_STR, AT(common.file), .arg = "FILE",
@@ -152,13 +152,14 @@ static enum err perplexity(struct perplexity *p, struct common_opts *common)
     if (err) return err;
     if (!common->file)
         return err_set(ERR_USAGE, "no text given: use -f FILE (- is standard input)");
-    err = cmd_open(&p->e, common, ENGINE_RUN);
+    const uint32_t n_ctx = cmd_n_ctx(common, WINDOW_DEFAULT);
+    err = cmd_open_run(&p->e, common, n_ctx, 1);
     if (err) return err;
     err = prompt_read(common, 0, &p->text);
     if (err) return err;
     err = engine_tokenize(p->e, p->text.s, p->text.n, ENGINE_TOK_BOS, &p->ids, &p->n_ids);
     if (err) return err;
-    err = cmd_session(&p->s, p->e, common, cmd_n_ctx(common, CTX_DEFAULT));
+    err = cmd_session(&p->s, p->e, common, n_ctx);
     if (err) return err;
     p->n_ctx = session_n_ctx(p->s);
     if (p->n_ctx < CTX_LEAST)

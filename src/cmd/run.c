@@ -193,7 +193,7 @@ static enum err run(struct run *r, struct common_opts *common)
     if (err) return err;
     const unsigned flags = PROMPT_APPEND | PROMPT_CHOMP | (r->o->escape ? PROMPT_ESCAPES : 0u);
     if (prompt_is_file(common)) err = prompt_read(common, flags, &r->prompt);
-    if (err == OK) err = cmd_open(&r->e, common, ENGINE_RUN);
+    if (err == OK) err = cmd_open_run(&r->e, common, cmd_n_ctx(common, 0), 1);
     if (err == OK && !prompt_is_file(common)) err = prompt_read(common, flags, &r->prompt);
     if (err) return err;
     if (r->prompt.n == 0) cmd_note(common, "the prompt is empty: the text begins from nothing");

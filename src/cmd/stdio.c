@@ -22,6 +22,7 @@
 #include "cmd/sampling.h"
 #include "cmd/stdio_in.h"
 #include "cmd/stdio_talk.h"
+#include "crew.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -188,7 +189,7 @@ static enum err open_talk(struct stdio *s)
 {
     const struct common_opts *const o = &s->o->common;
     const struct chat *c = NULL;
-    enum err err = cmd_open(&s->e, o, ENGINE_RUN);
+    enum err err = cmd_open_run(&s->e, o, cmd_n_ctx(o, 0), crew_n_session(o->n_parallel));
     if (err == OK && !o->raw) err = engine_chat(s->e, &c); /* a broken template: said at once */
     if (err == OK) err = sampling_init(&s->sampling, o, s->e, false);
     if (err) return err;

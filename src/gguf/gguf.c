@@ -213,8 +213,8 @@ enum err gguf_open(struct gguf **out, const char *path)
     if (!err) err = read_n_part(g, &n_part);
     if (!err && n_part > 1) err = open_rest(g, n_part);
     if (!err) err = index_tensors(g);
-    if (gguf_broken(g))
-        err = err_set(ERR_INPUT, "%s: the file became shorter while it was read", path);
+    const enum err err_whole = gguf_whole(g);
+    if (err_whole) err = err_whole; /* what else was found may be due to it */
     if (err) {
         gguf_close(g);
         return err;
@@ -295,6 +295,50 @@ bool gguf_broken(const struct gguf *g)
         if (os_map_broken(&g->part[i].map)) return true;
     }
     return false;
+}
+
+enum err gguf_whole(const struct gguf *g)
+{
+    assert(g);
+    enum err err = OK;
+    for (uint32_t i = 0; err == OK && i < g->n_part; i++)
+        err = os_map_whole(&g->part[i].map, g->part[i].path);
+    return err;
+}
+
+/* The part that these bytes are in, all of them. Others are nobody's to ask for: that a tensor lies
+ * within its part is checked when the part is parsed. */
+static const struct part *part_of(const struct gguf *g, const void *at, size_t n_bytes,
+                                  size_t *offset)
+{
+    uint32_t i = 0;
+    size_t left = 0; /* from `at` to the end of the part */
+    for (; i < g->n_part && left == 0; i++) {
+        const struct gguf_file *const f = &g->part[i].file;
+        *offset = (uintptr_t)at - (uintptr_t)f->data;
+        if (*offset < f->n_bytes) left = f->n_bytes - *offset;
+    }
+    assert(left > 0);
+    assert(n_bytes <= left);
+    return &g->part[i - 1];
+}
+
+bool gguf_read(const struct gguf *g, const void *at, size_t n_bytes, void *buf)
+{
+    assert(g);
+    size_t offset = 0;
+    const struct part *const p = part_of(g, at, n_bytes, &offset);
+    if (p->map.data) return os_map_read(&p->map, offset, n_bytes, buf);
+    memcpy(buf, at, n_bytes);
+    return true;
+}
+
+void gguf_ahead(const struct gguf *g, const void *at, size_t n_bytes)
+{
+    assert(g);
+    size_t offset = 0;
+    const struct part *const p = part_of(g, at, n_bytes, &offset);
+    if (p->map.data) os_map_ahead(&p->map, offset, n_bytes);
 }
 
 uint64_t gguf_n_kv(const struct gguf *g)

@@ -26,8 +26,20 @@
 #include <stdint.h>
 
 enum gguf_type {
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL,
-    GGUF_STR, GGUF_ARR, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPE_COUNT
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STR,
+    GGUF_ARR,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
+    GGUF_TYPE_COUNT
 };
 
 struct gguf_str { /* not NUL-terminated, may hold any bytes */
@@ -56,7 +68,16 @@ void gguf_close(struct gguf *g); /* NULL is fine */
 const char *gguf_path(const struct gguf *g);
 uint32_t gguf_version(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g); /* all parts together */
-bool gguf_broken(const struct gguf *g);         /* a part became shorter since open */
+/* A part became shorter since open, or the disk failed. */
+bool gguf_broken(const struct gguf *g);
+enum err gguf_whole(const struct gguf *g); /* OK, or the sentence for that: os_map_whole() */
+
+/* A copy of tensor data at `at`, a pointer into the mapping of one part, which is not touched: no
+ * page of the file becomes a part of this process. false: it cannot be read (gguf_whole). From any
+ * thread. */
+bool gguf_read(const struct gguf *g, const void *at, size_t n_bytes, void *buf);
+/* Such data will be read soon; returns at once. */
+void gguf_ahead(const struct gguf *g, const void *at, size_t n_bytes);
 
 /* Keys of the first file, in file order. */
 uint64_t gguf_n_kv(const struct gguf *g);

@@ -23,6 +23,7 @@
 #define OUT_ROWS_MAX 32 /* logit rows at once: a vocabulary matrix is read once for this many */
 #define PAIRS_ENOUGH                                                                               \
     512 /* of one call with experts: seconds on the slowest, and work for all threads */
+#define SPAN_ROWS_ENOUGH 4096 /* rows times spans of one call of attention: likewise */
 
 struct exec {
     const struct graph *g;
@@ -34,7 +35,9 @@ struct exec {
     float **cos, **sin; /* (n_rope) of (n_row_max, n_rot / 2) */
     uint32_t *pos;      /* (n_row_max) */
     uint64_t n_step;
-    bool may_stop; /* this step takes long enough to be left in the middle */
+    bool may_stop;                       /* this step takes long enough to be left in the middle */
+    struct attn_span span[KV_SPANS_MAX]; /* the first n_span are held */
+    uint32_t n_span, n_span_row;         /* n_span_row: the sum of their n_row */
     /* experts of one operation: see struct moe_rows */
     uint32_t n_used_max, n_expert_max;
     uint32_t *id, *token, *at, *first, *expert, *slot_of;
@@ -153,9 +156,7 @@ static void bind(const struct exec *x, const struct gop *op, const struct step *
         io->sin = x->sin[op->u.rope.table];
     }
     if (op->kind == GOP_MOE) {
-        size_t dense; /* they fill whole buffers, so they are addressed without the stride */
-        io->h_gate = at_value(x, op->u.moe.h_gate, &dense);
-        io->h_up = at_value(x, op->u.moe.h_up, &dense);
+        size_t dense; /* it fills a whole buffer, so it is addressed without the stride */
         io->y = at_value(x, op->u.moe.y, &dense);
     }
 }
@@ -206,31 +207,6 @@ static enum err run_kv(struct exec *x, const struct gop *op, const struct op_io 
                       io->src_stride[0], io->src[1], io->src_stride[1]);
 }
 
-static enum err run_attn(struct exec *x, const struct gop *op, const struct op_io *io,
-                         const struct step_run *run)
-{
-    const struct kv_src *kv = &x->ports->kv;
-    const struct backend *be = x->be;
-    const struct gattn *a = &op->u.attn;
-    /* The first query's window starts earliest: keys below it are visible to none. */
-    const uint32_t begin = a->window && run->pos0 >= a->window ? run->pos0 - a->window + 1 : 0;
-    struct kv_iter it;
-    enum err e = be->attn_begin(be->self, op, io);
-    if (e) return e;
-    e = kv->iter(kv->self, run->seq, a->kv_layer, begin, run->pos0 + io->n_row, &it);
-    if (e) return e;
-    for (;;) {
-        struct kv_span span;
-        e = kv->next(&it, &span);
-        if (e) break;
-        e = be->attn_span(be->self, op, io, &span, kv->type_k, kv->type_v);
-        if (e == OK) e = check_signals(x);
-        if (e) break;
-    }
-    kv->done(&it);
-    return e == ERR_END ? be->attn_end(be->self, op, io) : e;
-}
-
 static enum err run_recurrent(struct exec *x, const struct gop *op, struct op_io *io,
                               const struct step_run *run)
 {
@@ -245,13 +221,75 @@ static enum err for_runs(struct exec *x, const struct gop *op, const struct op_i
     uint32_t row0 = 0;
     for (uint32_t i = 0; i < s->n_run; row0 += s->run[i++].n_tok) {
         struct op_io part = some_rows(io, row0, s->run[i].n_tok);
-        const enum err e = op->kind == GOP_KV     ? run_kv(x, op, &part, &s->run[i])
-                           : op->kind == GOP_ATTN ? run_attn(x, op, &part, &s->run[i])
-                                                  : run_recurrent(x, op, &part, &s->run[i]);
+        const enum err e = op->kind == GOP_KV ? run_kv(x, op, &part, &s->run[i])
+                                              : run_recurrent(x, op, &part, &s->run[i]);
         if (e) return e;
     }
     assert(row0 == io->n_row);
     return OK;
+}
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
+static void release_spans(struct exec *x)
+{
+    const struct kv_src *kv = &x->ports->kv;
+    for (uint32_t i = 0; i < x->n_span; i++) kv->release(kv->self, &x->span[i].kv);
+    x->n_span = x->n_span_row = 0;
+}
+
+/* Works on the spans that are held and gives them back. */
+static enum err run_spans(struct exec *x, const struct gop *op, const struct op_io *io)
+{
+    const struct kv_src *kv = &x->ports->kv;
+    if (x->n_span == 0) return OK;
+    const enum err e =
+        x->be->attn_spans(x->be->self, op, io, x->span, x->n_span, kv->type_k, kv->type_v);
+    release_spans(x);
+    return e ? e : check_signals(x);
+}
+
+/* Collects the spans of one run behind those of earlier runs, and works on them when they are many
+ * or the next one is not there yet. */
+static enum err collect_spans(struct exec *x, const struct gop *op, const struct op_io *io,
+                              const struct step_run *run, uint32_t row0)
+{
+    const struct kv_src *kv = &x->ports->kv;
+    const uint32_t window = op->u.attn.window;
+    /* The first query's window starts earliest: keys below it are visible to none. */
+    const uint32_t begin = window && run->pos0 >= window ? run->pos0 - window + 1 : 0;
+    struct kv_iter it;
+    enum err e =
+        kv->iter(kv->self, run->seq, op->u.attn.kv_layer, begin, run->pos0 + run->n_tok, &it);
+    if (e) return e;
+    while (e == OK) {
+        struct attn_span *const next = &x->span[x->n_span];
+        e = kv->next(&it, x->n_span == 0, &next->kv);
+        assert(e != ERR_AGAIN || x->n_span > 0);
+        if (e == OK) {
+            next->row0 = row0;
+            next->n_row = run->n_tok;
+            x->n_span++;
+            x->n_span_row += run->n_tok;
+        }
+        const bool enough = x->n_span == KV_SPANS_MAX || x->n_span_row >= SPAN_ROWS_ENOUGH;
+        if (e == ERR_AGAIN || (e == OK && enough)) e = run_spans(x, op, io);
+    }
+    kv->done(&it);
+    return e == ERR_END ? OK : e;
+}
+
+/* All runs together: their spans fill the threads where one run has too few. */
+static enum err run_attn(struct exec *x, const struct gop *op, const struct op_io *io,
+                         const struct step *s)
+{
+    enum err e = x->be->attn_begin(x->be->self, op, io);
+    uint32_t row0 = 0;
+    for (uint32_t i = 0; i < s->n_run && e == OK; row0 += s->run[i++].n_tok)
+        e = collect_spans(x, op, io, &s->run[i], row0);
+    if (e == OK) e = run_spans(x, op, io);
+    release_spans(x);
+    return e ? e : x->be->attn_end(x->be->self, op, io);
 }
 
 /* ---- experts --------------------------------------------------------------------------------- */
@@ -361,8 +399,9 @@ static enum err run_op(struct exec *x, uint32_t i_op, const struct step *s, uint
     struct op_io io;
     bind(x, op, s, n_row, &io);
     switch (op->kind) {
-    case GOP_KV:
     case GOP_ATTN:
+        return run_attn(x, op, &io, s);
+    case GOP_KV:
     case GOP_CONV:
     case GOP_GDN:
     case GOP_SSM:

@@ -302,6 +302,7 @@ struct gval g_attn(struct graph *g, struct gval q, const struct gattn *spec)
     op->dst[1] = max_sum;
     op->n_out = 2;
     op->u.attn = *spec;
+    op->u.attn.v_in_k = kv->v_in_k;
     return op->dst[0];
 }
 
@@ -415,14 +416,10 @@ struct gval g_moe(struct graph *g, struct gval x, struct gval logits, const stru
     assert(spec->n_used <= spec->n_expert);
     assert(spec->n_used <= EXPERTS_USED_MAX);
     if (logits.n != spec->n_expert) fail_shape(g, "the router", logits.n, spec->n_expert);
-    const struct gval h_gate = g_new(g, spec->n_used * spec->n_ff);
-    const struct gval h_up = g_new(g, spec->n_used * spec->n_ff);
     const struct gval y = g_new(g, spec->n_used * x.n);
     struct gop *op = op_to(g, GOP_MOE, x, logits, x.n);
     if (!op) return GVAL_NONE;
     op->u.moe = *spec;
-    op->u.moe.h_gate = h_gate;
-    op->u.moe.h_up = h_up;
     op->u.moe.y = y;
     return op->dst[0];
 }

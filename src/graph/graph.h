@@ -91,6 +91,7 @@ struct gattn {
     const float *sinks; /* (n_head): one extra logit in each denominator, or NULL */
     float temp_scale;   /* queries times 1 + temp_scale * ln(1 + floor(pos / temp_len)); 0 = none */
     uint32_t temp_len;
+    bool v_in_k; /* of the cache; g_attn() fills it in */
 };
 
 /* The numbers of GGUF's expert_gating_func. */
@@ -114,7 +115,7 @@ struct gmoe {
     const float *gate_bias, *up_bias, *down_bias;
     /* (n_expert): factors of each expert's products; NULL = none */
     const float *gate_scale, *up_scale, *down_scale;
-    struct gval h_gate, h_up, y; /* working rows: n_used * n_ff, n_used * n_ff, n_used * n_embd */
+    struct gval y; /* working row: n_used * n_embd */
 };
 
 struct gconv {

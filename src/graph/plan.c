@@ -41,8 +41,6 @@ static void find_lives(struct graph *g)
         for (int j = 0; j < GOP_OUT_MAX; j++) touch(g, op->dst[j], i);
         if (op->kind == GOP_OUT_ROWS) i_out = i;
         if (op->kind != GOP_MOE) continue;
-        touch(g, op->u.moe.h_gate, i);
-        touch(g, op->u.moe.h_up, i);
         touch(g, op->u.moe.y, i);
     }
     touch(g, g->logits, g->n_op);

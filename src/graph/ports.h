@@ -9,8 +9,10 @@
  *             and a source makes progress with room for one expert. request, next, release and
  *             set_close come from the executor, hint from any thread. A read error is a code from
  *             next, never zeros.
- * kv_src      Spans are borrowed until the following next or done; append keeps nothing. One writer
- *             and its readers per (seq, layer) in turn. If append fails, what was there stays.
+ * kv_src      Spans are borrowed from next to release, also beyond done; the caller holds at most
+ *             KV_SPANS_MAX, of all iterators together, and a source makes progress with room for
+ *             one. append keeps nothing. One writer and its readers per (seq, layer) in turn. If
+ *             append fails, what was there stays.
  * state_src   The state is borrowed until the step ends. get comes from the executor, all else from
  *             the owner of the timelines. If save fails, nothing moves; if copy fails, `to` is
  *             restored to 0 by the caller.
@@ -70,11 +72,14 @@ struct kv_shape {       /* of one layer */
     bool v_in_k; /* MLA: the values are the first dim_v of each key row; append gets v == NULL */
 };
 
-struct kv_span {          /* consecutive positions of one layer; only the last span is short */
-    uint32_t pos0, n_pos; /* pos0 is a multiple of KV_SPAN, n_pos at most KV_SPAN */
-    const void *k, *v;    /* key and value of head 0 at pos0, dense rows of the source's types */
-    size_t k_stride, v_stride; /* bytes between positions */
-    size_t k_head, v_head;     /* bytes between heads */
+#define KV_SPANS_MAX 32 /* held at once: 8192 positions keep many threads busy for long */
+
+struct kv_span {           /* consecutive positions of one layer; only the last span is short */
+    uint32_t pos0, n_pos;  /* pos0 is a multiple of KV_SPAN, n_pos at most KV_SPAN */
+    const void *k, *v;     /* of head 0 at pos0, in the source's types as kern/kv.h says; keys in
+                            * whole tiles, whatever stands at positions that do not exist */
+    size_t k_head, v_head; /* bytes between heads */
+    void *pin;             /* private to the source */
 };
 
 struct kv_iter { /* caller's storage, source's contents */
@@ -85,15 +90,18 @@ struct kv_iter { /* caller's storage, source's contents */
 
 struct kv_src {
     void *self;
-    enum dtype type_k, type_v; /* DT_F16 or DT_F32 */
+    enum dtype type_k, type_v; /* DT_F32, DT_F16 or DT_Q8_0 */
     /* k: (n_pos, n_head_kv * dim_k) floats, k_stride floats between positions; v likewise */
     enum err (*append)(void *self, uint32_t seq, uint32_t layer, uint32_t pos0, uint32_t n_pos,
                        const float *k, size_t k_stride, const float *v, size_t v_stride);
     /* Spans that cover [pos_begin, pos_end), rising; the first starts at or before pos_begin. */
     enum err (*iter)(void *self, uint32_t seq, uint32_t layer, uint32_t pos_begin, uint32_t pos_end,
                      struct kv_iter *it);
-    enum err (*next)(struct kv_iter *it, struct kv_span *span); /* ERR_END after the last */
-    void (*done)(struct kv_iter *it);
+    /* wait: block until the next span is there; otherwise ERR_AGAIN when it is not, or has no room
+     * until others are released. ERR_END after the last. */
+    enum err (*next)(struct kv_iter *it, bool wait, struct kv_span *span);
+    void (*release)(void *self, struct kv_span *span);
+    void (*done)(struct kv_iter *it); /* no more spans are wanted */
     enum err (*trim)(void *self, uint32_t seq, uint32_t n_pos_keep);
     enum err (*seq_open)(void *self, uint32_t seq);
     void (*seq_close)(void *self, uint32_t seq); /* fine when it is not open */

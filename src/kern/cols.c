@@ -45,7 +45,8 @@ static inline bool put_items(const struct cols_src *s, size_t row0, size_t n, si
     const size_t n_item = s->k - item0 < GROUP ? s->k - item0 : GROUP;
     bool finite = true;
     for (size_t r = 0; r < n; r++) {
-        const uint8_t *p = (const uint8_t *)s->w + (row0 + r) * s->w_stride + item0 * item;
+        const uint8_t *p =
+            (const uint8_t *)s->w + (row0 - s->row0 + r) * s->w_stride + item0 * item;
         for (size_t i = 0; i < n_item; i++, p += item) {
             memcpy(column[i] + r * item, p, item);
             finite &= is_finite(s->type, p, item);
@@ -110,8 +111,9 @@ static bool put_blocks(const struct cols_src *s, size_t row0, size_t n, size_t i
     for (size_t r = 0; r < n; r += 4) {
         uint8_t codes[4][GROUP] = {{0}};
         for (size_t i = 0; i < 4 && r + i < n; i++) {
-            const uint8_t *const block =
-                (const uint8_t *)s->w + (row0 + r + i) * s->w_stride + item0 / GROUP * block_bytes;
+            const uint8_t *const block = (const uint8_t *)s->w +
+                                         (row0 - s->row0 + r + i) * s->w_stride +
+                                         item0 / GROUP * block_bytes;
             memcpy(group + (row0 + r + i) * 2, block, 2);
             finite &= is_finite(DT_F16, block, 2);
             spread(s->type, block + 2, codes[i]);
@@ -127,6 +129,7 @@ static bool put_blocks(const struct cols_src *s, size_t row0, size_t n, size_t i
 bool cols_put(const struct cols_src *s, size_t row0, size_t row1, void *dst)
 {
     assert(s->w);
+    assert(row0 >= s->row0);
     assert(row0 % COLS_STEP == 0);
     assert(row1 % COLS_STEP == 0 || row1 == s->n_row);
     assert(cols_bytes(s->type, s->k, s->n_row) > 0);

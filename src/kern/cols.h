@@ -14,9 +14,10 @@
 
 struct cols_src {
     enum dtype type;
-    const void *w;   /* n_row rows, w_stride bytes apart */
+    const void *w;   /* rows, w_stride bytes apart, from row0 on */
     size_t w_stride; /* bytes */
-    size_t n_row, k;
+    size_t row0;
+    size_t n_row, k; /* of the matrix */
 };
 
 /* Bytes of the whole matrix; 0 for other types, and for products beyond size_t. */

@@ -3,11 +3,11 @@
  *
  * x86: a CPUID bit says what the core can do, XGETBV what the operating system saves at a context
  * switch; both are needed before a wide register may be touched. arm64: the kernel says it in the
- * hwcaps. Each level of a ladder is granted only with all levels below it, so one flag test
- * suffices to choose a kernel.
+ * hwcaps; where smmla is slower than sdot (kern_i8mm.c), its level is not granted. Each level of a
+ * ladder is granted only with all levels below it, so one flag test suffices to choose a kernel.
  *
- * CPUID and XGETBV need the compiler's header and one line of assembler: the extension of this
- * file.
+ * CPUID needs the compiler's header, XGETBV and MIDR_EL1 a line of assembler each: the extensions
+ * of this file.
  */
 #include "kern/cpu.h"
 
@@ -105,11 +105,22 @@ static const struct level ladder[] = {
     {.l = {"i8mm", "SMMLA", CPU_I8MM, NULL}, .shown = "neon dotprod i8mm", .hwcap2 = 1ul << 13},
 };
 
+/* Apple's and Qualcomm's own cores (Arm's register MIDR_EL1; the system answers for it). */
+static bool is_smmla_slow(void)
+{
+    const unsigned long cpuid = 1ul << 11; /* hwcap: MIDR_EL1 may be read */
+    uint64_t midr = 0;
+    if (getauxval(AT_HWCAP) & cpuid) __asm__ volatile("mrs %0, MIDR_EL1" : "=r"(midr));
+    const unsigned maker = midr >> 24 & 0xff;
+    return maker == 'a' || maker == 'Q';
+}
+
 static const char *lacks_of(const struct level *level)
 {
     const bool ok = (getauxval(AT_HWCAP) & level->hwcap) == level->hwcap &&
                     (getauxval(AT_HWCAP2) & level->hwcap2) == level->hwcap2;
-    return ok ? NULL : no_feature;
+    if (!ok) return no_feature;
+    return level->l.flag == CPU_I8MM && is_smmla_slow() ? "SDOT is faster here" : NULL;
 }
 
 #else
@@ -152,6 +163,17 @@ unsigned cpu_detect(void)
     unsigned flags = 0;
     for (size_t i = 0; i < n && !levels[i].lacks; i++) flags |= levels[i].flag;
     return flags;
+}
+
+/* Zen 4, one core [measured]: 32.5 GB/s by its own prefetchers, 29 to 31 with prefetches 1 to 8 KB
+ * ahead. Emerald Rapids: 10 to 11 without, 13.5 with 4 KB (15 in pages of 2 MB). */
+size_t cpu_prefetch_bytes(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_is("amd")) return 0;
+#endif
+    return 4096;
 }
 
 enum err cpu_mask_parse(const char *name, unsigned *mask)

@@ -17,7 +17,7 @@ enum cpu_flag {
     CPU_VNNI = 1u << 3,    /* AVX512_VNNI */
     CPU_NEON = 1u << 4,    /* arm64 baseline */
     CPU_DOTPROD = 1u << 5, /* sdot, udot */
-    CPU_I8MM = 1u << 6,    /* smmla: known and maskable; no kernel uses it yet, dotprod's run */
+    CPU_I8MM = 1u << 6,    /* smmla, where it is not slower than sdot */
 };
 
 struct cpu_level {
@@ -31,6 +31,8 @@ size_t cpu_levels(struct cpu_level *levels, size_t n_max);
 
 /* What the hardware has, and the OS saves (XGETBV, hwcaps). */
 unsigned cpu_detect(void);
+/* How far ahead of a stream of weights to fetch; 0: the CPU's own prefetchers do it better. */
+size_t cpu_prefetch_bytes(void);
 /* "none", "sse", "avx2", "avx512", "vnni", "neon", "dotprod", "i8mm" -> the flags up to that
  * level; a level of another architecture or an unknown name is ERR_USAGE. The result is to be
  * ANDed with cpu_detect(). */

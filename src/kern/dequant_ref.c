@@ -4,11 +4,11 @@
  *
  * A block becomes codes, and a scale and a minimum per group: item = scale * code - minimum. With
  * the scale formed as below and no contraction to fma this is bit for bit what ggml's to_float
- * gives; the test holds it against recorded vectors. Layouts: quant/block.h. Multi-byte fields are
- * little-endian at any alignment.
+ * gives; the test holds it against recorded vectors. Layouts: quant/block.h.
  */
 #include "kern/kern_impl.h"
 
+#include "kern/ref_at.h"
 #include "quant/block.h"
 
 #include <assert.h>
@@ -31,16 +31,6 @@ static float bits_float(uint32_t u)
     float f = 0.0f;
     memcpy(&f, &u, sizeof f);
     return f;
-}
-
-static uint16_t load_u16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static float load_f16(const uint8_t *p)
-{
-    return ref_f16_to_f32(load_u16(p));
 }
 
 float ref_f16_to_f32(uint16_t h)
@@ -90,42 +80,42 @@ static int five_bits(const uint8_t *high, const uint8_t *qs, size_t i)
 static void decode_q4_0(const uint8_t *src, struct ref_block *b)
 {
     for (size_t i = 0; i < 32; i++) b->q[i] = (int8_t)(nibble(src + 2, i) - 8);
-    b->scale[0] = load_f16(src);
+    b->scale[0] = f16_at(src);
     b->min[0] = 0.0f;
 }
 
 static void decode_q4_1(const uint8_t *src, struct ref_block *b)
 {
     for (size_t i = 0; i < 32; i++) b->q[i] = (int8_t)nibble(src + 4, i);
-    b->scale[0] = load_f16(src);
-    b->min[0] = -load_f16(src + 2);
+    b->scale[0] = f16_at(src);
+    b->min[0] = -f16_at(src + 2);
 }
 
 static void decode_q5_0(const uint8_t *src, struct ref_block *b)
 {
     for (size_t i = 0; i < 32; i++) b->q[i] = (int8_t)(five_bits(src + 2, src + 6, i) - 16);
-    b->scale[0] = load_f16(src);
+    b->scale[0] = f16_at(src);
     b->min[0] = 0.0f;
 }
 
 static void decode_q5_1(const uint8_t *src, struct ref_block *b)
 {
     for (size_t i = 0; i < 32; i++) b->q[i] = (int8_t)five_bits(src + 4, src + 8, i);
-    b->scale[0] = load_f16(src);
-    b->min[0] = -load_f16(src + 2);
+    b->scale[0] = f16_at(src);
+    b->min[0] = -f16_at(src + 2);
 }
 
 static void decode_q8_0(const uint8_t *src, struct ref_block *b)
 {
     memcpy(b->q, src + 2, 32);
-    b->scale[0] = load_f16(src);
+    b->scale[0] = f16_at(src);
     b->min[0] = 0.0f;
 }
 
 static void decode_iq4_nl(const uint8_t *src, struct ref_block *b)
 {
     for (size_t i = 0; i < 32; i++) b->q[i] = iq4_values[nibble(src + 2, i)];
-    b->scale[0] = load_f16(src);
+    b->scale[0] = f16_at(src);
     b->min[0] = 0.0f;
 }
 
@@ -159,8 +149,8 @@ static int one_bit(const uint8_t *qs, size_t i)
 
 static void decode_q2_k(const uint8_t *src, struct ref_block *b)
 {
-    const float d = load_f16(src + 80);
-    const float dmin = load_f16(src + 82);
+    const float d = f16_at(src + 80);
+    const float dmin = f16_at(src + 82);
     for (size_t i = 0; i < 256; i++) b->q[i] = (int8_t)two_bits(src + 16, i);
     for (size_t g = 0; g < 16; g++) {
         b->scale[g] = d * (float)(src[g] & 15);
@@ -171,7 +161,7 @@ static void decode_q2_k(const uint8_t *src, struct ref_block *b)
 static void decode_q3_k(const uint8_t *src, struct ref_block *b)
 {
     const uint8_t *packed = src + 96; /* 16 scales: 8 bytes of low nibbles, 4 bytes of high pairs */
-    const float d = load_f16(src + 108);
+    const float d = f16_at(src + 108);
     for (size_t i = 0; i < 256; i++) {
         b->q[i] = (int8_t)((two_bits(src + 32, i) | one_bit(src, i) << 2) - 4);
     }
@@ -186,8 +176,8 @@ static void decode_q3_k(const uint8_t *src, struct ref_block *b)
 /* The 8 scales and minimums of Q4_K and Q5_K, 6 bits each in 12 bytes. */
 static void decode_k4_scales(const uint8_t *src, const uint8_t *packed, struct ref_block *b)
 {
-    const float d = load_f16(src);
-    const float dmin = load_f16(src + 2);
+    const float d = f16_at(src);
+    const float dmin = f16_at(src + 2);
     for (size_t g = 0; g < 4; g++) {
         const int top = packed[g + 8];
         b->scale[g] = d * (float)(packed[g] & 63);
@@ -215,7 +205,7 @@ static void decode_q6_k(const uint8_t *src, struct ref_block *b)
 {
     const uint8_t *low = src;
     const uint8_t *high = src + 128;
-    const float d = load_f16(src + 208);
+    const float d = f16_at(src + 208);
     for (size_t i = 0; i < 256; i++) { /* in a half, byte l of 64 holds items l and l + 64 */
         const int nib = low[i / 128 * 64 + i % 64] >> i % 128 / 64 * 4 & 15;
         b->q[i] = (int8_t)((nib | two_bits(high, i) << 4) - 32);
@@ -228,8 +218,8 @@ static void decode_q6_k(const uint8_t *src, struct ref_block *b)
 
 static void decode_iq4_xs(const uint8_t *src, struct ref_block *b)
 {
-    const float d = load_f16(src);
-    const int high = load_u16(src + 2);
+    const float d = f16_at(src);
+    const int high = u16_at(src + 2);
     for (size_t g = 0; g < 8; g++) {
         const int low = src[4 + g / 2] >> g % 2 * 4 & 15;
         b->scale[g] = d * (float)((low | (high >> g * 2 & 3) << 4) - 32);
@@ -259,5 +249,6 @@ static void row_to_f32(const struct ref_type *t, const void *src, float *dst, si
     {                                                                                              \
         row_to_f32(&ref_##name, src, dst, n);                                                      \
     }                                                                                              \
-    const struct ref_type ref_##name = {block, NAME##_BYTES, group, decode_##name, to_f32_##name};
+    const struct ref_type ref_##name = {DT_##NAME, block,         NAME##_BYTES,                    \
+                                        group,     decode_##name, to_f32_##name};
 KERN_QUANT_TYPES(TYPE)

@@ -47,6 +47,9 @@ struct kern_mul {  /* y[c * y_stride + r] = sum over k of w[r][k] * x[c][k] */
     const void *w; /* n_row rows of the kernel's type, w_stride bytes apart */
     size_t w_stride;
     size_t n_row;
+    /* w is packed (kern/pack.h), from the first row of a tile on; w_stride is a row's bytes. n_row:
+     * a multiple of PACK_ROWS, or, but for F32 and F16, up to the matrix' last row */
+    bool is_packed;
     const void *x; /* n_col rows of k items, x_stride bytes apart: KX_F32 floats, KX_Q8 act_q8 */
     size_t x_stride;
     size_t n_col;
@@ -55,12 +58,15 @@ struct kern_mul {  /* y[c * y_stride + r] = sum over k of w[r][k] * x[c][k] */
     size_t y_stride; /* floats */
     void *scratch;   /* kern_scratch_bytes(k), this thread's own */
     size_t row0;     /* mul_cols: the first row of the matrix that is wanted */
+    size_t prefetch; /* how many bytes ahead packed weights are fetched; 0: the CPU does it */
 };
 
 struct kern {
-    unsigned cpu; /* the flags it was built for */
+    unsigned cpu;    /* the flags it was built for */
+    size_t prefetch; /* kern_mul.prefetch that suits this CPU when weights come from memory */
 
     /* ---- weights times activations; NULL for types that are not computable */
+    /* Packed or not: the same bits; but floats that are packed are added in another order. */
     void (*mul[DT_COUNT])(const struct kern_mul *a);
     enum kern_x mul_x[DT_COUNT];
     /* The same products, bit for bit, from weights by columns (quant/block.h); those of inputs that
@@ -70,10 +76,14 @@ struct kern {
     /* n items (multiple of the block) to float32, exact: bit for bit what ggml's to_float gives */
     void (*to_f32[DT_COUNT])(const void *src, float *dst, size_t n);
     void (*quant_q8)(const float *x, size_t k, void *row); /* one act_q8 row, padding included */
+    /* Items [i0, i0 + n) of such a row from n floats; both are multiples of 32. What ends at k
+     * writes the padding, too. */
+    void (*quant_q8_part)(const float *x, size_t i0, size_t n, size_t k, void *row);
 
     /* ---- attention over one span of keys; see graph/ports.h for kv spans */
-    /* out[c * out_stride + d] += sum over p < n_pos, rising, of prob[c * prob_stride + p] *
-     * v[p][d]; v of type DT_F32 or DT_F16 (others NULL), v_stride bytes between positions */
+    /* out[c * out_stride + d] += sum over p < n_pos of prob[c * prob_stride + p] * v[p][d], by one
+     * fma per position, rising, so that positions may come in several calls; v of type DT_F32,
+     * DT_F16 or DT_Q8_0 (others NULL), v_stride bytes between positions */
     void (*add_pv[DT_COUNT])(const void *v, size_t v_stride, size_t n_pos, size_t n_dim,
                              const float *prob, size_t prob_stride, size_t n_col, float *out,
                              size_t out_stride);
@@ -104,6 +114,11 @@ struct kern {
      * = h[c] . cc + skip * x[c] */
     void (*ssm_step)(float *h, const float *x, const float *b, const float *cc, float decay,
                      float dt, float skip, size_t n_chan, size_t n_state, float *out);
+
+    /* ---- the ceiling of quantised products */
+    /* Makes n rounds of int8 products on registers alone and returns how many multiply-adds that
+     * was. NULL: the level has no instruction for them. */
+    uint64_t (*int8_peak)(uint64_t n);
 };
 
 /* Fill with the reference kernels, then let the hooks replace them up to the given flags. */

@@ -7,6 +7,7 @@
  */
 #include "kern/kern_impl.h"
 
+#include "kern/cpu.h"
 #include "quant/block.h"
 
 #include <assert.h>
@@ -14,7 +15,7 @@
 void kern_init(struct kern *k, unsigned cpu)
 {
     assert(k);
-    *k = (struct kern){.cpu = cpu};
+    *k = (struct kern){.cpu = cpu, .prefetch = cpu_prefetch_bytes()};
     kern_fill_ref(k);
     kern_hook_x86(k, cpu);
     kern_hook_arm(k, cpu);

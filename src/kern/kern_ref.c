@@ -7,6 +7,7 @@
  */
 #include "kern/kern_impl.h"
 
+#include "kern/ref_at.h"
 #include "quant/block.h"
 
 #include <assert.h>
@@ -39,18 +40,21 @@ static float dot_quant(const struct ref_row *row, const char *x, size_t k, size_
     const float *d = (const float *)(const void *)(x + act_q8_d_at(k));
     const size_t s_at = group == 32 ? act_q8_s32_at(k) : act_q8_s16_at(k);
     const float *s = (const float *)(const void *)(x + s_at);
-    const size_t n_lane = CHUNK / group;
-    float lane[CHUNK / 16] = {0};
+    float sum = 0.0f;
     for (size_t g = 0; g < k / group; g++) {
         int32_t isum = 0;
         for (size_t i = g * group; i < (g + 1) * group; i++) isum += row->q[i] * xq[i];
-        float *sum = &lane[g % n_lane];
-        *sum = fmaf((float)isum, row->scale[g] * d[g * group / 32], *sum);
-        *sum = fmaf(-row->min[g], s[g], *sum);
+        sum = fmaf((float)isum, row->scale[g] * d[g * group / 32], sum);
+        sum = fmaf(-row->min[g], s[g], sum);
     }
-    float total = 0.0f;
-    for (size_t j = 0; j < n_lane; j++) total += lane[j];
-    return total;
+    return sum;
+}
+
+const uint8_t *ref_row(const struct kern_mul *a, enum dtype type, size_t r, uint8_t *buf)
+{
+    if (!a->is_packed) return (const uint8_t *)a->w + r * a->w_stride;
+    pack_get_row(type, a->w, a->n_row, a->k, r, buf);
+    return buf;
 }
 
 static void mul_quant(const struct kern_mul *a, const struct ref_type *t)
@@ -62,8 +66,9 @@ static void mul_quant(const struct kern_mul *a, const struct ref_type *t)
         .min = floats + a->k / t->group_items,
         .q = (int8_t *)(floats + 2 * (a->k / t->group_items)),
     };
+    uint8_t *const buf = (uint8_t *)row.q + a->k;
     for (size_t r = 0; r < a->n_row; r++) {
-        decode_row(t, (const uint8_t *)a->w + r * a->w_stride, a->k, &row);
+        decode_row(t, ref_row(a, t->type, r, buf), a->k, &row);
         for (size_t c = 0; c < a->n_col; c++) {
             const char *x = (const char *)a->x + c * a->x_stride;
             a->y[c * a->y_stride + r] = dot_quant(&row, x, a->k, t->group_items);
@@ -78,18 +83,6 @@ static void mul_quant(const struct kern_mul *a, const struct ref_type *t)
     }
 KERN_QUANT_TYPES(MUL_QUANT)
 
-static float f32_at(const uint8_t *p)
-{
-    float f = 0.0f;
-    memcpy(&f, p, sizeof f);
-    return f;
-}
-
-static uint16_t u16_at(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
 static void f32_to_f32_ref(const void *src, float *dst, size_t n)
 {
     if (n) memcpy(dst, src, n * sizeof *dst);
@@ -97,20 +90,21 @@ static void f32_to_f32_ref(const void *src, float *dst, size_t n)
 
 static void f16_to_f32_ref(const void *src, float *dst, size_t n)
 {
-    for (size_t i = 0; i < n; i++) dst[i] = ref_f16_to_f32(u16_at((const uint8_t *)src + 2 * i));
+    for (size_t i = 0; i < n; i++) dst[i] = f16_at((const uint8_t *)src + 2 * i);
 }
 
 static void bf16_to_f32_ref(const void *src, float *dst, size_t n)
 {
-    for (size_t i = 0; i < n; i++) dst[i] = ref_bf16_to_f32(u16_at((const uint8_t *)src + 2 * i));
+    for (size_t i = 0; i < n; i++) dst[i] = bf16_at((const uint8_t *)src + 2 * i);
 }
 
-static void mul_float(const struct kern_mul *a,
+static void mul_float(const struct kern_mul *a, enum dtype type,
                       void (*to_f32)(const void *src, float *dst, size_t n))
 {
     float *const w = a->scratch;
+    uint8_t *const buf = (uint8_t *)(w + a->k);
     for (size_t r = 0; r < a->n_row; r++) {
-        to_f32((const uint8_t *)a->w + r * a->w_stride, w, a->k);
+        to_f32(ref_row(a, type, r, buf), w, a->k);
         for (size_t c = 0; c < a->n_col; c++) {
             const uint8_t *x = (const uint8_t *)a->x + c * a->x_stride;
             double sum = 0.0;
@@ -122,17 +116,17 @@ static void mul_float(const struct kern_mul *a,
 
 static void mul_f32_ref(const struct kern_mul *a)
 {
-    mul_float(a, f32_to_f32_ref);
+    mul_float(a, DT_F32, f32_to_f32_ref);
 }
 
 static void mul_f16_ref(const struct kern_mul *a)
 {
-    mul_float(a, f16_to_f32_ref);
+    mul_float(a, DT_F16, f16_to_f32_ref);
 }
 
 static void mul_bf16_ref(const struct kern_mul *a)
 {
-    mul_float(a, bf16_to_f32_ref);
+    mul_float(a, DT_BF16, bf16_to_f32_ref);
 }
 
 /* ---- activations to int8 --------------------------------------------------------------------- */
@@ -151,11 +145,12 @@ static void quant_group(const float *x, struct act_group g)
         top = fmaxf(top, fabsf(x[i]));
         finite &= isfinite(x[i]) != 0;
     }
-    if (finite && top < ACT_Q8_TINY) return; /* all zero, as the row was cleared */
-    const float d = finite ? top / 127.0f : NAN;
-    const float scale = finite ? 127.0f / top : 0.0f;
+    const bool zero = finite && top < ACT_Q8_TINY;
+    const float d = zero ? 0.0f : finite ? top / 127.0f : NAN;
+    const float scale = finite && !zero ? 127.0f / top : 0.0f;
     int sum[2] = {0, 0};
-    for (size_t i = 0; i < 32 && finite; i++) {
+    memset(g.q, 0, 32);
+    for (size_t i = 0; i < 32 && finite && !zero; i++) {
         const long q = lrintf(x[i] * scale);
         g.q[i] = (int8_t)q;
         sum[i / 16] += (int)q;
@@ -169,54 +164,35 @@ static void quant_group(const float *x, struct act_group g)
     }
 }
 
+static void quant_q8_part_ref(const float *x, size_t i0, size_t n, size_t k, void *row)
+{
+    assert(i0 % 32 == 0);
+    assert(n % 32 == 0);
+    assert(i0 + n <= k);
+    char *const p = row;
+    const float zeros[32] = {0};
+    const size_t end = i0 + n < k ? i0 + n : act_q8_kp(k);
+    const size_t n_end = act_q8_n16_at(k) + act_q8_kp(k) / 4;
+    for (size_t i = i0 / 32; i < end / 32; i++) {
+        const float *const group = i * 32 < i0 + n ? x + i * 32 - i0 : zeros;
+        quant_group(group, (struct act_group){
+                               .q = (int8_t *)p + i * 32,
+                               .d = (float *)(void *)(p + act_q8_d_at(k)) + i,
+                               .s32 = (float *)(void *)(p + act_q8_s32_at(k)) + i,
+                               .n32 = (int32_t *)(void *)(p + act_q8_n32_at(k)) + i,
+                               .s16 = (float *)(void *)(p + act_q8_s16_at(k)) + 2 * i,
+                               .n16 = (int32_t *)(void *)(p + act_q8_n16_at(k)) + 2 * i,
+                           });
+    }
+    if (end == act_q8_kp(k)) memset(p + n_end, 0, act_q8_row_bytes(k) - n_end);
+}
+
 static void quant_q8_ref(const float *x, size_t k, void *row)
 {
-    assert(k % 32 == 0);
-    char *const p = row;
-    memset(p, 0, act_q8_row_bytes(k));
-    for (size_t i = 0; i < k / 32; i++) {
-        quant_group(x + i * 32, (struct act_group){
-                                    .q = (int8_t *)p + i * 32,
-                                    .d = (float *)(void *)(p + act_q8_d_at(k)) + i,
-                                    .s32 = (float *)(void *)(p + act_q8_s32_at(k)) + i,
-                                    .n32 = (int32_t *)(void *)(p + act_q8_n32_at(k)) + i,
-                                    .s16 = (float *)(void *)(p + act_q8_s16_at(k)) + 2 * i,
-                                    .n16 = (int32_t *)(void *)(p + act_q8_n16_at(k)) + 2 * i,
-                                });
-    }
+    quant_q8_part_ref(x, 0, k, k, row);
 }
 
 /* ---- attention ------------------------------------------------------------------------------- */
-
-static void add_pv(const uint8_t *v, size_t v_stride, size_t n_pos, size_t n_dim, const float *prob,
-                   size_t prob_stride, size_t n_col, float *out, size_t out_stride, bool f16)
-{
-    for (size_t c = 0; c < n_col; c++) {
-        for (size_t d = 0; d < n_dim; d++) {
-            double sum = (double)out[c * out_stride + d];
-            for (size_t p = 0; p < n_pos; p++) {
-                const uint8_t *at = v + p * v_stride + d * (f16 ? 2 : 4);
-                const float value = f16 ? ref_f16_to_f32(u16_at(at)) : f32_at(at);
-                sum += (double)prob[c * prob_stride + p] * (double)value;
-            }
-            out[c * out_stride + d] = (float)sum;
-        }
-    }
-}
-
-static void add_pv_f32_ref(const void *v, size_t v_stride, size_t n_pos, size_t n_dim,
-                           const float *prob, size_t prob_stride, size_t n_col, float *out,
-                           size_t out_stride)
-{
-    add_pv(v, v_stride, n_pos, n_dim, prob, prob_stride, n_col, out, out_stride, false);
-}
-
-static void add_pv_f16_ref(const void *v, size_t v_stride, size_t n_pos, size_t n_dim,
-                           const float *prob, size_t prob_stride, size_t n_col, float *out,
-                           size_t out_stride)
-{
-    add_pv(v, v_stride, n_pos, n_dim, prob, prob_stride, n_col, out, out_stride, true);
-}
 
 static float exp_sum_ref(float *x, size_t n, float max)
 {
@@ -404,6 +380,7 @@ void kern_fill_ref(struct kern *k)
 {
     fill_mul(k);
     kern_fill_ref_cols(k);
+    kern_fill_ref_pv(k);
 #define FILL(ACT, name)                                                                            \
     k->act[ACT] = act_##name##_ref;                                                                \
     k->glu[ACT] = glu_##name##_ref;
@@ -416,8 +393,7 @@ void kern_fill_ref(struct kern *k)
 #undef FILL
     k->glu[ACT_SWIGLU_OAI] = glu_swiglu_oai_ref;
     k->quant_q8 = quant_q8_ref;
-    k->add_pv[DT_F32] = add_pv_f32_ref;
-    k->add_pv[DT_F16] = add_pv_f16_ref;
+    k->quant_q8_part = quant_q8_part_ref;
     k->exp_sum = exp_sum_ref;
     k->max = max_ref;
     k->sum_sq = sum_sq_ref;

@@ -3,15 +3,11 @@
  * of rows, zeros included.
  */
 #include "kern/kern_impl.h"
+
+#include "kern/ref_at.h"
 #include "quant/block.h"
 
 #include <math.h>
-#include <string.h>
-
-static uint16_t u16_at(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
@@ -33,18 +29,15 @@ static float dot_cols(const struct kern_mul *a, size_t r, const char *x, size_t 
     const int8_t *const xq = (const int8_t *)x;
     const float *const d = (const float *)(const void *)(x + act_q8_d_at(a->k));
     const size_t np = a->w_stride;
-    float lane[CHUNK / 32] = {0};
+    float sum = 0.0f;
     for (size_t g = 0; g < a->k / 32; g++) {
         const uint8_t *const group = (const uint8_t *)a->w + g * np * block_bytes;
         int32_t isum = 0;
         for (size_t i = 0; i < 32; i++)
             isum += code(group + np * 2 + i * np * (block_bytes - 2) / 32, r) * xq[g * 32 + i];
-        float *const sum = &lane[g % (CHUNK / 32)];
-        *sum = fmaf((float)isum, ref_f16_to_f32(u16_at(group + 2 * r)) * d[g], *sum);
+        sum = fmaf((float)isum, f16_at(group + 2 * r) * d[g], sum);
     }
-    float total = 0.0f;
-    for (size_t j = 0; j < CHUNK / 32; j++) total += lane[j];
-    return total;
+    return sum;
 }
 
 static void mul_blocks(const struct kern_mul *a, size_t block_bytes,
@@ -69,23 +62,6 @@ static void mul_cols_q4_0_ref(const struct kern_mul *a)
 
 /* ---- floats ---------------------------------------------------------------------------------- */
 
-static float value_f32(const uint8_t *p)
-{
-    float f;
-    memcpy(&f, p, sizeof f);
-    return f;
-}
-
-static float value_f16(const uint8_t *p)
-{
-    return ref_f16_to_f32(u16_at(p));
-}
-
-static float value_bf16(const uint8_t *p)
-{
-    return ref_bf16_to_f32(u16_at(p));
-}
-
 static void mul_values(const struct kern_mul *a, size_t item, float (*value)(const uint8_t *p))
 {
     for (size_t c = 0; c < a->n_col; c++) {
@@ -94,7 +70,7 @@ static void mul_values(const struct kern_mul *a, size_t item, float (*value)(con
             const uint8_t *w = (const uint8_t *)a->w + (a->row0 + r) * item;
             double sum = 0.0;
             for (size_t i = 0; i < a->k; i++, w += a->w_stride * item)
-                sum += (double)value(w) * (double)value_f32(x + 4 * i);
+                sum += (double)value(w) * (double)f32_at(x + 4 * i);
             a->y[c * a->y_stride + r] = (float)sum;
         }
     }
@@ -102,17 +78,17 @@ static void mul_values(const struct kern_mul *a, size_t item, float (*value)(con
 
 static void mul_cols_f32_ref(const struct kern_mul *a)
 {
-    mul_values(a, 4, value_f32);
+    mul_values(a, 4, f32_at);
 }
 
 static void mul_cols_f16_ref(const struct kern_mul *a)
 {
-    mul_values(a, 2, value_f16);
+    mul_values(a, 2, f16_at);
 }
 
 static void mul_cols_bf16_ref(const struct kern_mul *a)
 {
-    mul_values(a, 2, value_bf16);
+    mul_values(a, 2, bf16_at);
 }
 
 void kern_fill_ref_cols(struct kern *k)

@@ -94,5 +94,33 @@ one_line()
     result $? "$name: one line on stderr"
 }
 
-is_demo="moxie: no model given*demo model*childish stories*"
+# group CONTROLLER FILE: makes a control group of our own, $dir, of either version; FILE: one that the
+# first version has
+group()
+{
+    for dir in /sys/fs/cgroup/$1 /sys/fs/cgroup; do
+        dir=$dir/moxie-test.$$
+        mkdir "$dir" 2>/dev/null || continue
+        [ -e "$dir/$1.max" ] || [ -e "$dir/$1.$2" ] && return 0
+        rmdir "$dir"
+    done
+    return 1
+}
 
+# limit_memory BYTES: for that group
+limit_memory()
+{
+    for file_ in memory.max memory.limit_in_bytes; do
+        [ ! -e "$dir/$file_" ] || echo "$1" >"$dir/$file_"
+    done
+}
+
+# inside ARG...: moxie with ARG... in that group, which is then removed; what came is in out and err
+inside()
+{
+    sh -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$dir" "$MOXIE" "$@" >out 2>err
+    result $? "$1: runs in $dir"
+    rmdir "$dir"
+}
+
+is_demo="moxie: no model given*demo model*childish stories*"

@@ -28,13 +28,27 @@ n=$(field n_prompt | wc -l)
 result $? "bench: a row for every value of every list ($n of 12)"
 lacks=
 for name in n_prompt n_gen n_depth n_threads n_streams type_k type_v avg_ts stddev_ts samples_ts \
-    bandwidth_gbs bytes_per_token share_of_bandwidth peak_rss_bytes; do
+    bandwidth_gbs bytes_per_token gen_bytes_per_token kv_bytes_per_token share_of_bandwidth \
+    int8_gmacs macs_per_token share_of_int8 context_bytes peak_rss_bytes; do
     [ "$(grep -c "\"$name\":" out)" = 12 ] || lacks="$lacks $name"
 done
 [ -z "$lacks" ]
 result $? "bench: fields of the JSON:$lacks"
 [ "$(field n_streams | sort -u)" = 1 ]
 result $? 'bench: one timeline in the rows pp and tg'
+# Rows of a number of threads: pp8 pp16 tg4, then the same after 4 tokens.
+field kv_bytes_per_token | awk '{ b[NR] = $1 } END { exit !(b[1] == 0 && b[3] > 0 && b[6] == b[3] * 3) }'
+result $? 'bench: a generated token reads the cache of 2 positions, or after 4 of 6'
+for f in bytes_per_token gen_bytes_per_token macs_per_token int8_gmacs share_of_int8 avg_ts; do
+    field $f >$f
+done
+paste bytes_per_token gen_bytes_per_token | awk 'NR % 3 == 0 && $1 != $2 { bad = 1 } END { exit bad }'
+result $? 'bench: where all tokens are generated, a token reads what one of those reads'
+awk '{ m[NR] = $1 } END { exit !(m[2] < m[1] && m[1] < m[3] && m[3] == m[6]) }' macs_per_token
+result $? 'bench: a prompt has logits once, an answer for each token'
+paste share_of_int8 avg_ts macs_per_token int8_gmacs | awk '
+    $4 > 0 { r = $2 * $3 / $4 / 1e9 / $1; if (r < 0.99 || r > 1.01) bad = 1 } END { exit bad }'
+result $? 'bench: share of int8 = t/s * products of a token / peak'
 
 check 'bench: lists of cache types' 0 '~\[*\]' '' \
     bench -q -p 4 -n 0 -r 1 -ctk f16,f32 -ctv f32 -o json
@@ -73,7 +87,7 @@ MOXIE_OUTPUT=answers.jsonl check "bench: what batch's --output is in the environ
 usage 'bench: nothing to do' "nothing to measure*" bench -p 0 -n 0
 usage 'bench: bad list' "option -p: 'x' *" bench -p 1,x
 usage 'bench: empty item' "option -t: '' *" bench -t 1,
-usage 'bench: unknown cache type' "option -ctk: 'q8_0' *f16 or f32*" bench -ctk f16,q8_0
+usage 'bench: unknown cache type' "option -ctk: 'q4_0' *f16, f32 or q8_0*" bench -ctk f16,q4_0
 usage 'bench: no timeline' "option -npl: '0' *from 1 to *" bench -npl 0
 usage 'bench: timelines without an answer' "option -ntg: '0' *from 1 to *" bench -npl 2 -ntg 0
 usage 'bench: too many timelines' "option -npl: '100000' *" bench -npl 100000

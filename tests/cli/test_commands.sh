@@ -144,6 +144,9 @@ check 'eval: feeding what was decoded' 0 '' '' eval -q --tokens replay --logits 
 cmp -s all replayed
 result $? 'eval: prefill of it gives the same bits as decoding it did'
 check 'eval: float32 KV cache' 0 '' '' eval -q --tokens ids --logits f32 -ctk f32 -ctv f32
+check 'eval: q8_0 KV cache that the heads do not fit' 2 '' \
+    '*a value of 16 numbers cannot be cached as Q8_0 (-ctv)*; use -ctv f16*' \
+    eval -q --tokens ids --logits y -ctv q8_0
 check 'eval: exactly the context' 0 '' '' eval -q --tokens ids --logits x -c "$n_ids"
 check 'eval: one more than the context' 2 '' "*do not fit the context of $n_ids*" \
     eval -q --tokens ids --logits y -c "$n_ids" --decode 1 --ids z

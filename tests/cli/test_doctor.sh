@@ -30,7 +30,7 @@ result $? 'doctor: leaves nothing behind'
 awk 'length($0) > 80 { bad = 1 } END { exit bad }' out
 result $? 'doctor: fits 80 columns'
 report=$(tr -s ' \n' '  ' <out)
-for words in 'processor *' 'cores *' 'threads 1 will be used: as -t says' 'SIMD * will be used' \
+for words in 'processor *' 'cores *' 'threads 1 will be used: as -t says' 'products * billion int8 products per second' 'SIMD * will be used' \
     'memory * moxie can take' 'bandwidth * GB/s with one thread' 'disk . is on' \
     'GB/s in pieces of 4 MiB' 'limits open files' 'moxie has no Vulkan or OpenCL yet' \
     'system Linux' 'terminal standard output is no terminal' \
@@ -45,7 +45,7 @@ done
 check 'doctor --json' 0 '~{*}' '' doctor --json
 lacks=
 for name in version processor name arch n_cores n_logical n_cores_allowed n_logical_allowed \
-    quota_cpus n_numa_nodes governor load n_threads n_threads_why simd used levels needs usable \
+    quota_cpus n_numa_nodes governor load n_threads n_threads_why int8_gmacs simd used levels needs usable \
     why_not without_kernels caches memory total_bytes free_bytes limit_bytes swap_bytes huge_pages \
     bandwidth_gbs bandwidth_1_thread_gbs disk directory filesystem source rotating read_gbs \
     read_bytes read_direct read_file limits open_files stack_bytes memlock_bytes gpus system \
@@ -80,24 +80,6 @@ else
     skip 'doctor under taskset' 'no taskset here'
 fi
 
-# group CONTROLLER: makes a control group of our own, $dir, of either version
-group()
-{
-    for dir in /sys/fs/cgroup/$1 /sys/fs/cgroup; do
-        dir=$dir/moxie-test.$$
-        mkdir "$dir" 2>/dev/null || continue
-        [ -e "$dir/$1.max" ] || [ -e "$dir/$1.$2" ] && return 0
-        rmdir "$dir"
-    done
-    return 1
-}
-# inside ARG...: moxie with ARG... in that group, which is then removed
-inside()
-{
-    sh -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$dir" "$MOXIE" "$@" >out 2>err
-    result $? "doctor: runs in $dir"
-    rmdir "$dir"
-}
 if group cpu cfs_quota_us; then
     if [ -e "$dir/cpu.max" ]; then
         echo 100000 100000 >"$dir/cpu.max"
@@ -112,9 +94,7 @@ else
     skip 'doctor with a CPU quota' 'no control group can be made here'
 fi
 if group memory limit_in_bytes; then
-    for file in memory.max memory.limit_in_bytes; do
-        [ ! -e "$dir/$file" ] || echo 67108864 >"$dir/$file"
-    done
+    limit_memory 67108864
     inside doctor --json -t 1 # a probe of the usual size would be killed
     holds 'limit == 67108864 && free <= limit' 'a limit of 64 MiB is seen'
 else

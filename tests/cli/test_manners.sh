@@ -145,7 +145,7 @@ if has bash 'bash completes'; then
     bash_completes 'options' inspect - '--help --json --model * -h *'
     bash_completes 'only its own options' inspect --temp ''
     bash_completes 'words' run --cpu-mask av 'avx2 avx512'
-    bash_completes 'words behind a short name' run -ctk '' 'f16 f32'
+    bash_completes 'words behind a short name' run -ctk '' 'f16 f32 q8_0'
     bash_completes 'words behind =' run --cpu-mask = 'avx2 * none *'
     bash_completes 'words behind = and a letter' run --cpu-mask = vn 'vnni'
     bash_completes 'models' run -m '' 'a.gguf folder with blank.gguf'
@@ -170,7 +170,7 @@ fish_completes()
 if has fish 'fish completes'; then
     fish_completes 'commands' 'moxie tok' 'tokenize '
     fish_completes 'options' 'moxie run --cpu' '--cpu-mask '
-    fish_completes 'words' 'moxie run -ctk ' 'f16 f32 '
+    fish_completes 'words' 'moxie run -ctk ' 'f16 f32 q8_0 '
     fish_completes 'models' 'moxie run -m a' 'a.gguf '
     fish_completes 'commands for help' 'moxie help r' 'run '
     fish_completes 'no options of a command that is only named' 'moxie help run --cpu' ''

@@ -45,7 +45,7 @@ usage 'out of range: -n' "option -n: '-2' *" run -n -2
 usage 'out of range: -t' "option -t: '0' *from 1 to *" run -t 0
 usage 'out of range: -b' "option -b: '10000' *" run -b 10000
 usage 'out of range: --temp' "option --temp: '-1' *from 0 to 100" run --temp -1
-usage 'not one of the words' "option -ctk: 'q4_0' *f16|f32" run -ctk q4_0
+usage 'not one of the words' "option -ctk: 'q4_0' *f16|f32|q8_0" run -ctk q4_0
 usage 'a value for a flag' "option --raw takes no value*" run --raw=1
 usage 'too many arguments' "unexpected argument 'c'*" run a b c
 usage 'model twice' "unexpected argument 'c': the model is 'a' already*" tokenize -m a c

@@ -11,6 +11,7 @@
  *   threads   -t 2 instead of 1: equal bit for bit, decode included
  *   cuts      pieces of 1, 7 and 32 tokens: equal bit for bit
  *   replay    prompt and decoded ids as one prefill: equal bit for bit to having decoded them
+ *   mapped    quantised models that are not repacked, 3 and 4 threads: equal bit for bit
  *   act-f32   quantised models with float32 activations: prefill and decode, sharp tolerance
  * Models in float32 must meet tol_abs_f32_vs_ref and give the same ids. Models of other types are
  * run with rounded activations: every row within tol_abs_q8act_vs_ref, every prefill within
@@ -35,12 +36,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SEQS_MAX   3
-#define IDS_MAX    256 /* prompt and greedy ids together: the context of the cases */
-#define CASES_MAX  256
+#define SEQS_MAX 3
+#define IDS_MAX 256 /* prompt and greedy ids together: the context of the cases */
+#define CASES_MAX 256
 #define PATH_BYTES 512
-#define WHY_BYTES  1024
-#define ARGS_MAX   32
+#define WHY_BYTES 1024
+#define ARGS_MAX 32
 
 struct list {
     uint32_t v[IDS_MAX];
@@ -361,6 +362,21 @@ static bool replay(struct golden *g, size_t i)
     return ok;
 }
 
+static bool mapped(struct golden *g, size_t i)
+{
+    static const char *const threads[] = {"3", "4"};
+    struct run r = {0};
+    bool ok = true;
+    for (size_t k = 0; ok && k < sizeof threads / sizeof *threads; k++) {
+        const char *const options[] = {"-t", threads[k], "--no-repack", NULL};
+        ok = eval(g, &g->seq[i].tokens, g->seq[i].greedy.n, options, &r) &&
+             rows_equal(g, &g->base[i], &r);
+        if (!ok) fail_at("-t %s", threads[k]);
+    }
+    run_free(&r);
+    return ok;
+}
+
 static bool act_f32(struct golden *g, size_t i)
 {
     const char *const options[] = {"-t", "1", "--act-f32", NULL};
@@ -381,7 +397,8 @@ static const struct mode {
     bool quantised_only;
 } modes[] = {
     {"prefill", prefill, false}, {"decode", decode, false}, {"threads", threads, false},
-    {"cuts", cuts, false},       {"replay", replay, false}, {"act-f32", act_f32, true},
+    {"cuts", cuts, false},       {"replay", replay, false}, {"mapped", mapped, true},
+    {"act-f32", act_f32, true},
 };
 
 /* ---- cases --------------------------------------------------------------------------------- */

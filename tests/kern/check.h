@@ -82,10 +82,13 @@ void fill_weights(struct ctx *c, const struct weights *t, enum fill how, uint8_t
 
 bool check_mul(struct ctx *c, const struct weights *t);
 bool check_mul_cols(struct ctx *c, const struct weights *t);
+bool check_pack(struct ctx *c, const struct weights *t);
 bool check_mul_meaning(struct ctx *c,
                        const struct weights *t); /* the reference against its own to_f32 */
 bool check_to_f32(struct ctx *c, const struct weights *t);
 bool check_quant_q8(struct ctx *c, int param);
+bool check_add_pv(struct ctx *c, int param);
+bool check_mul_keys(struct ctx *c, int param);
 
 struct row_check {
     const char *name;
@@ -93,7 +96,7 @@ struct row_check {
     int param;
     bool (*run)(struct ctx *c, int param);
 };
-enum { N_ROW_CHECKS = 27 };
+enum { N_ROW_CHECKS = 31 };
 extern const struct row_check row_checks[N_ROW_CHECKS];
 
 bool check_dequant(const struct kern *k, const char *path, char *why, size_t why_bytes);

@@ -6,6 +6,7 @@
 #include "tests/kern/check.h"
 
 #include "kern/cols.h"
+#include "kern/pack.h"
 #include "quant/block.h"
 
 #include <stdio.h>
@@ -36,17 +37,32 @@ static double time_mul(const struct kern *k, enum dtype type, const struct kern_
     return best;
 }
 
+/* The first ROWS of n_row rows are made and packed, as the engine packs them; the others are
+ * copies. */
+static void fill_packed(struct ctx *c, const struct weights *t, size_t k, uint8_t *w, size_t n_row)
+{
+    const size_t stride = k / t->block_items * t->block_bytes;
+    struct room rows = room_new(ROWS * stride, 1);
+    fill_weights(c, t, FILL_NORMAL, rows.p, ROWS * (k / t->block_items));
+    if (pack_can(t->type))
+        pack_rows(t->type, rows.p, stride, ROWS, k, w);
+    else
+        memcpy(w, rows.p, ROWS * stride);
+    for (size_t r = ROWS; r < n_row; r++) memcpy(w + r * stride, w + r % ROWS * stride, stride);
+    room_free(&rows);
+}
+
 static void bench_type(struct ctx *c, const struct weights *t, const struct room *x, float *y,
                        void *scratch, const char *level)
 {
     const size_t stride = K / t->block_items * t->block_bytes;
-    const size_t n_row = STREAM_BYTES / stride;
+    const size_t n_row = STREAM_BYTES / stride / ROWS * ROWS;
     const bool q8 = c->k->mul_x[t->type] == KX_Q8;
-    struct room w = room_new(n_row * stride, 1);
-    fill_weights(c, t, FILL_NORMAL, w.p, ROWS * (K / t->block_items));
-    for (size_t r = ROWS; r < n_row; r++) memcpy(w.p + r * stride, w.p + r % ROWS * stride, stride);
+    struct room w = room_new(n_row * stride, 64);
+    fill_packed(c, t, K, w.p, n_row);
     struct kern_mul a = {.w = w.p,
                          .w_stride = stride,
+                         .is_packed = pack_can(t->type),
                          .n_row = n_row,
                          .x = x->p,
                          .n_col = 1,
@@ -96,9 +112,11 @@ static double time_wide(const struct kern *k, const struct weights *t, const str
     for (size_t r = 0; r < WIDE_ROWS; r += WIDE_CALL) {
         a.y = (float *)(void *)w->y.p + r;
         a.w = w->rows.p + i * w->rows_bytes + r * a.w_stride;
+        a.is_packed = pack_can(t->type);
         if (!by_cols) k->mul[t->type](&a);
         if (!by_cols) continue;
         struct kern_mul b = a;
+        b.is_packed = false;
         b.w = w->cols.p + i * w->cols_bytes;
         b.w_stride = WIDE_ROWS;
         b.row0 = r;
@@ -143,6 +161,7 @@ static void bench_cols(struct ctx *c, const struct weights *t, const char *level
     cols_put(&src, 0, WIDE_ROWS, w.cols.p);
     printf("%-8s %-7s laid by columns at %.2f GB/s\n", level, t->name,
            (double)w.rows_bytes / (now_s() - t0) * 1e-9);
+    fill_packed(c, t, WIDE_K, w.rows.p, WIDE_ROWS); /* both ways are as fast whatever the weights */
     for (size_t i = 1; i < WIDE_MATRICES; i++) {
         memcpy(w.rows.p + i * w.rows_bytes, w.rows.p, w.rows_bytes);
         memcpy(w.cols.p + i * w.cols_bytes, w.cols.p, w.cols_bytes);

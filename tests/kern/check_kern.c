@@ -11,6 +11,7 @@
 #include "tests/kern/check.h"
 
 #include "kern/cpu.h"
+#include "kern/pack.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -73,6 +74,10 @@ static void check_reference(struct ctx *c, const char *vectors)
     for (size_t i = 0; i < N_WEIGHTS; i++) {
         start(weights[i].name, "mul against float64");
         result(check_mul_meaning(c, &weights[i]), c->why);
+        if (pack_can(weights[i].type)) {
+            start(weights[i].name, "packed and back");
+            result(check_pack(c, &weights[i]), c->why);
+        }
         if (!c->ref->mul_cols[weights[i].type]) continue;
         start(weights[i].name, "mul_cols against mul");
         result(check_mul_cols(c, &weights[i]), c->why);

@@ -10,6 +10,7 @@
 #include "tests/kern/check.h"
 
 #include "kern/cols.h"
+#include "kern/pack.h"
 #include "quant/block.h"
 
 #include <math.h>
@@ -105,6 +106,7 @@ struct mul_case { /* operands of one shape */
     size_t n_row, n_col, k;
     size_t w_stride, x_stride;
     struct room w, x, scratch;
+    struct room packed; /* w packed; empty for types that cannot be */
 };
 
 static struct mul_case case_new(struct ctx *c, const struct weights *t, size_t n_row, size_t n_col,
@@ -118,6 +120,8 @@ static struct mul_case case_new(struct ctx *c, const struct weights *t, size_t n
     m.x = room_new(n_col * m.x_stride, q8 ? 64 : 4);
     m.scratch = room_new(kern_scratch_bytes(k), 64);
     fill_weights(c, t, how, m.w.p, n_row * (k / t->block_items));
+    m.packed = room_new(pack_can(t->type) ? n_row * m.w_stride : 0, 1);
+    if (pack_can(t->type)) pack_rows(t->type, m.w.p, m.w_stride, n_row, k, m.packed.p);
     struct room column = room_new(k * sizeof(float), 4);
     float *const x = (float *)(void *)column.p;
     for (size_t i = 0; i < n_col; i++) {
@@ -135,14 +139,19 @@ static void case_free(struct mul_case *m)
 {
     room_free(&m->w);
     room_free(&m->x);
+    room_free(&m->packed);
     room_free(&m->scratch);
 }
 
+enum form { ROWS, PACKED };
+
 /* Rows r0 ... and columns c0 ... of the case into y, whose columns are y_stride apart. */
-static void call(const struct kern *k, const struct mul_case *m, size_t r0, size_t n_row, size_t c0,
-                 size_t n_col, float *y, size_t y_stride)
+static void call(const struct kern *k, const struct mul_case *m, enum form form, size_t r0,
+                 size_t n_row, size_t c0, size_t n_col, float *y, size_t y_stride)
 {
-    const struct kern_mul a = {.w = m->w.p + r0 * m->w_stride,
+    const struct room *const w = form == PACKED ? &m->packed : &m->w;
+    const struct kern_mul a = {.w = w->p + r0 * m->w_stride,
+                               .is_packed = form == PACKED,
                                .w_stride = m->w_stride,
                                .n_row = n_row,
                                .x = m->x.p + c0 * m->x_stride,
@@ -204,11 +213,18 @@ static bool check_shape(struct ctx *c, const struct weights *t, size_t n_row, si
     struct mul_case m = case_new(c, t, n_row, n_col, k, how);
     struct out y = out_new(n_row * n_col);
     struct out want = out_new(n_row * n_col);
-    call(c->ref, &m, 0, n_row, 0, n_col, want.y, n_row);
-    call(c->k, &m, 0, n_row, 0, n_col, y.y, n_row);
+    call(c->ref, &m, ROWS, 0, n_row, 0, n_col, want.y, n_row);
+    call(c->k, &m, ROWS, 0, n_row, 0, n_col, y.y, n_row);
     bool ok = compare(c, &m, y.y, want.y, how);
     if (ok && !out_guards_hold(&y))
         ok = fail(c, "k %zu, %zu rows, %zu columns: wrote beside y", k, n_row, n_col);
+    if (ok && pack_can(t->type)) {
+        struct out packed = out_new(n_row * n_col);
+        call(c->k, &m, PACKED, 0, n_row, 0, n_col, packed.y, n_row);
+        ok = same_bits(packed.y, y.y, n_row * n_col, &(size_t){0}) && out_guards_hold(&packed);
+        if (!ok) fail(c, "k %zu, %zu rows, %zu columns: packed differs", k, n_row, n_col);
+        out_free(&packed);
+    }
     out_free(&want);
     out_free(&y);
     case_free(&m);
@@ -218,24 +234,29 @@ static bool check_shape(struct ctx *c, const struct weights *t, size_t n_row, si
 /* Cuts of one product hold the bits of the whole; what lies between columns stays. */
 static bool check_cuts(struct ctx *c, const struct weights *t, size_t k)
 {
-    enum { ROWS = 37, COLS = 21, CUTS = 60 };
-    struct mul_case m = case_new(c, t, ROWS, COLS, k, FILL_NORMAL);
-    struct out whole = out_new(ROWS * COLS);
-    call(c->k, &m, 0, ROWS, 0, COLS, whole.y, ROWS);
+    enum { N_ROW = 37, N_COL = 21, CUTS = 60 };
+    struct mul_case m = case_new(c, t, N_ROW, N_COL, k, FILL_NORMAL);
+    struct out whole = out_new(N_ROW * N_COL);
+    call(c->k, &m, ROWS, 0, N_ROW, 0, N_COL, whole.y, N_ROW);
     bool ok = true;
     for (int i = 0; i < CUTS && ok; i++) {
-        const size_t r0 = rand_u32(c) % ROWS;
-        const size_t c0 = rand_u32(c) % COLS;
-        const size_t n_row = 1 + rand_u32(c) % (ROWS - r0);
-        const size_t n_col = i % 3 == 0 ? 1 : 1 + rand_u32(c) % (COLS - c0);
+        const enum form form = pack_can(t->type) && i % 2 ? PACKED : ROWS;
+        size_t r0 = rand_u32(c) % N_ROW;
+        size_t n_row = 1 + rand_u32(c) % (N_ROW - r0);
+        if (form == PACKED) { /* whole tiles, or up to the end */
+            r0 = r0 / PACK_ROWS * PACK_ROWS;
+            n_row = r0 + n_row < N_ROW - N_ROW % PACK_ROWS ? PACK_ROWS : N_ROW - r0;
+        }
+        const size_t c0 = rand_u32(c) % N_COL;
+        const size_t n_col = i % 3 == 0 ? 1 : 1 + rand_u32(c) % (N_COL - c0);
         const size_t stride = n_row + rand_u32(c) % 3;
         struct out y = out_new(stride * n_col);
         struct out blank = out_new(stride);
-        call(c->k, &m, r0, n_row, c0, n_col, y.y, stride);
+        call(c->k, &m, form, r0, n_row, c0, n_col, y.y, stride);
         size_t at = 0;
         for (size_t j = 0; j < n_col && ok; j++) {
             const float *const got = y.y + j * stride;
-            ok = same_bits(got, whole.y + (c0 + j) * ROWS + r0, n_row, &at) &&
+            ok = same_bits(got, whole.y + (c0 + j) * N_ROW + r0, n_row, &at) &&
                  same_bits(got + n_row, blank.y, stride - n_row, &at);
         }
         ok = ok && out_guards_hold(&y);
@@ -298,7 +319,7 @@ static bool compare_cols(struct ctx *c, const struct mul_case *m, const uint8_t 
 {
     struct out want = out_new(m->n_row * m->n_col);
     struct out y = out_new(m->n_row * m->n_col);
-    call(c->k, m, 0, m->n_row, 0, m->n_col, want.y, m->n_row);
+    call(c->k, m, ROWS, 0, m->n_row, 0, m->n_col, want.y, m->n_row);
     const size_t cut = m->n_row / 2 / COLS_STEP * COLS_STEP;
     for (size_t part = 0; part < 2; part++) {
         c->k->mul_cols[m->t->type](&(struct kern_mul){.w = cols,
@@ -361,6 +382,28 @@ bool check_mul_cols(struct ctx *c, const struct weights *t)
 
 /* ---- the reference and what goes with products ----------------------------------------------- */
 
+/* Every row comes back from a packed matrix as it was, whatever its bits are. */
+bool check_pack(struct ctx *c, const struct weights *t)
+{
+    static const size_t rows[] = {1, 15, 16, 17, 37, 64};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const size_t k = t->block_items * (1 + rand_u32(c) % (t->block_items == 32 ? 30 : 4));
+        struct mul_case m = case_new(c, t, rows[i], 1, k, FILL_WILD);
+        struct room row = room_new(m.w_stride, 1);
+        bool ok = true;
+        for (size_t r = 0; r < rows[i] && ok; r++) {
+            memset(row.p, 0x5a, m.w_stride);
+            pack_get_row(t->type, m.packed.p, rows[i], k, r, row.p);
+            ok = memcmp(row.p, m.w.p + r * m.w_stride, m.w_stride) == 0;
+            if (!ok) fail(c, "k %zu, row %zu of %zu", k, r, rows[i]);
+        }
+        room_free(&row);
+        case_free(&m);
+        if (!ok) return false;
+    }
+    return true;
+}
+
 /* The reference's products mean what its own decoding says: against float64. */
 bool check_mul_meaning(struct ctx *c, const struct weights *t)
 {
@@ -368,7 +411,7 @@ bool check_mul_meaning(struct ctx *c, const struct weights *t)
     struct mul_case m = case_new(c, t, 7, 3, k, FILL_NORMAL);
     struct out y = out_new(7 * 3);
     struct room w = room_new(k * sizeof(float), 4);
-    call(c->ref, &m, 0, 7, 0, 3, y.y, 7);
+    call(c->ref, &m, ROWS, 0, 7, 0, 3, y.y, 7);
     bool ok = true;
     for (size_t i = 0; i < 21 && ok; i++) {
         const uint8_t *const x = m.x.p + i / 7 * m.x_stride;
@@ -449,7 +492,13 @@ bool check_quant_q8(struct ctx *c, int param)
         memset(want.p, 0xaa, n_bytes);
         c->ref->quant_q8(xf, k, want.p);
         c->k->quant_q8(xf, k, row.p);
-        const bool ok = same_act(row.p, want.p, k);
+        const bool whole = same_act(row.p, want.p, k);
+        memset(row.p, 0x55, n_bytes);
+        for (size_t at = 0, n; at < k; at += n) { /* parts of 1, 2, 3 ... groups */
+            n = at + 32 * (1 + at / 64) < k ? 32 * (1 + at / 64) : k - at;
+            c->k->quant_q8_part(xf + at, at, n, k, row.p);
+        }
+        const bool ok = whole && same_act(row.p, want.p, k);
         room_free(&want);
         room_free(&row);
         room_free(&x);

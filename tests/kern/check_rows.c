@@ -1,11 +1,14 @@
 /*
- * check_rows.c: kernels on rows of floats: functions, sums, attention, recurrences.
+ * check_rows.c: kernels on rows of floats: functions, sums, recurrences; and the list of checks
+ * that are not of weights.
  *
  * Each check walks the sizes around the vector widths, starts at odd addresses, and mixes in what
  * functions stumble over: zeros of both signs, subnormals, large values, infinities, NaN where a
  * result is defined.
  */
 #include "tests/kern/check.h"
+
+#include "base/os.h"
 
 #include <math.h>
 #include <string.h>
@@ -251,68 +254,6 @@ static bool check_exp_sum(struct ctx *c, int param)
     return true;
 }
 
-/* ---- attention ------------------------------------------------------------------------------- */
-
-static bool pv_case(struct ctx *c, enum dtype type, size_t n_pos, size_t n_dim, size_t n_col)
-{
-    const size_t item = type == DT_F16 ? 2 : 4;
-    const size_t v_stride = n_dim * item + 2 * item; /* heads lie between positions */
-    const size_t y_stride = n_dim + 3;
-    const size_t p_stride = n_pos + 1;
-    struct room v = room_new(n_pos * v_stride, item);
-    struct room prob = room_new(n_col * p_stride * 4, 4);
-    float *const pf = (float *)(void *)prob.p;
-    struct out y = out_new(n_col * y_stride);
-    struct out want = out_new(n_col * y_stride);
-    struct out one = out_new(n_col * y_stride);
-    for (size_t i = 0; i < n_pos * v_stride / item; i++) {
-        const float f = rand_float(c, 1.0f);
-        if (type == DT_F16)
-            c->ref->f32_to_f16(&f, v.p + 2 * i, 1);
-        else
-            memcpy(v.p + 4 * i, &f, 4);
-    }
-    for (size_t i = 0; i < n_col * p_stride; i++) pf[i] = (float)(rand_u32(c) % 1000) * 1e-3f;
-    for (size_t i = 0; i < n_col * y_stride; i++) {
-        if (i % y_stride >= n_dim) continue; /* between columns the pattern stays */
-        y.y[i] = want.y[i] = one.y[i] = rand_float(c, 1.0f);
-    }
-    c->ref->add_pv[type](v.p, v_stride, n_pos, n_dim, pf, p_stride, n_col, want.y, y_stride);
-    c->k->add_pv[type](v.p, v_stride, n_pos, n_dim, pf, p_stride, n_col, y.y, y_stride);
-    for (size_t i = 0; i < n_col; i++) {
-        c->k->add_pv[type](v.p, v_stride, n_pos, n_dim, pf + i * p_stride, p_stride, 1,
-                           one.y + i * y_stride, y_stride);
-    }
-    bool ok = out_guards_hold(&y) && same_bits(y.y, one.y, y.n, &(size_t){0});
-    if (!ok)
-        fail(c, "%zu x %zu x %zu: columns depend on each other, or wrote beside", n_pos, n_dim,
-             n_col);
-    const float tolerance = SUM_REL * (3.0f + (float)n_pos);
-    for (size_t i = 0; i < y.n && ok; i++) {
-        if (i % y_stride >= n_dim || is_near(y.y[i], want.y[i], tolerance, 0.0f)) continue;
-        ok = fail(c, "%zu x %zu x %zu: %.9g, want %.9g", n_pos, n_dim, n_col, (double)y.y[i],
-                  (double)want.y[i]);
-    }
-    out_free(&one);
-    out_free(&want);
-    out_free(&y);
-    room_free(&prob);
-    room_free(&v);
-    return ok;
-}
-
-static bool check_add_pv(struct ctx *c, int param)
-{
-    static const size_t dims[] = {1, 4, 7, 8, 16, 17, 24, 40, 64, 80, 96, 128, 200, 256};
-    static const size_t cols[] = {0, 1, 2, 3, 4, 5, 9};
-    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
-        for (size_t j = 0; j < sizeof cols / sizeof *cols; j++) {
-            if (!pv_case(c, (enum dtype)param, rand_u32(c) % 70, dims[i], cols[j])) return false;
-        }
-    }
-    return pv_case(c, (enum dtype)param, 256, 128, 6);
-}
-
 /* ---- recurrences ----------------------------------------------------------------------------- */
 
 static bool near_outs(struct ctx *c, const struct out *y, const struct out *want, const char *what)
@@ -404,6 +345,28 @@ static bool check_ssm(struct ctx *c, int param)
     return true;
 }
 
+/* ---- the ceiling ----------------------------------------------------------------------------- */
+
+/* What it counts is what it was asked for, and takes the time of real products: no processor makes
+ * more than 1024 of them in a cycle of 8 GHz. */
+static bool check_int8_peak(struct ctx *c, int param)
+{
+    (void)param;
+    const uint64_t n_round = 2000;
+    const uint64_t one = c->k->int8_peak(1);
+    if (one == 0 || c->k->int8_peak(0) != 0)
+        return fail(c, "one round has %u products", (unsigned)one);
+    const uint64_t t0 = os_time_ns();
+    const uint64_t n = c->k->int8_peak(n_round);
+    const double seconds = (double)(os_time_ns() - t0) / 1e9;
+    if (n != n_round * one)
+        return fail(c, "%u rounds have %u times the products of one", (unsigned)n_round,
+                    (unsigned)(n / one));
+    if ((double)n / 8192e9 > seconds)
+        return fail(c, "%u products in %g s cannot have been made", (unsigned)n, seconds);
+    return true;
+}
+
 /* ---- the list -------------------------------------------------------------------------------- */
 
 #define AT(member) offsetof(struct kern, member)
@@ -433,6 +396,10 @@ const struct row_check row_checks[N_ROW_CHECKS] = {
     {"exp_sum", AT(exp_sum), 0, check_exp_sum},
     {"add_pv_f32", AT(add_pv[DT_F32]), DT_F32, check_add_pv},
     {"add_pv_f16", AT(add_pv[DT_F16]), DT_F16, check_add_pv},
+    {"add_pv_q8_0", AT(add_pv[DT_Q8_0]), DT_Q8_0, check_add_pv},
+    {"mul_packed_f32", AT(mul[DT_F32]), DT_F32, check_mul_keys},
+    {"mul_packed_f16", AT(mul[DT_F16]), DT_F16, check_mul_keys},
     {"gdn_step", AT(gdn_step), 0, check_gdn},
     {"ssm_step", AT(ssm_step), 0, check_ssm},
+    {"int8_peak", AT(int8_peak), 0, check_int8_peak},
 };

@@ -409,6 +409,11 @@ static void test_foreign(void **state)
     assert_says("-t");
     assert_int_equal(PARSE(&o, "-cnv"), ERR_USAGE);
     assert_says("moxie chat");
+    static const char *const memory[] = {"--mmap", "--no-mmap", "--mlock"};
+    for (int i = 0; i < COUNT(memory); i++) {
+        assert_int_equal(PARSE(&o, memory[i]), ERR_USAGE);
+        assert_says("--no-repack");
+    }
     assert_int_equal(PARSE(&o, "-hf", "a/b"), ERR_USAGE);
     assert_says("downloads nothing");
 }

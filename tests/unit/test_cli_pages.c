@@ -180,8 +180,8 @@ static void test_completions(void **state)
     }
     assert_non_null(strstr(bash, "--cpu-mask) value=1 kind='none sse "));
     assert_non_null(strstr(bash, "--model | -m) value=1 kind='MODEL'"));
-    assert_non_null(strstr(zsh, "'(--cache-type-k -ctk)'{--cache-type-k=,-ctk}'[type "));
-    assert_non_null(strstr(fish, " -l cache-type-k -o ctk -x -a 'f16 f32' "));
+    assert_non_null(strstr(zsh, "'(--cache-type-k -ctk)'{--cache-type-k=,-ctk}'[cached keys"));
+    assert_non_null(strstr(fish, " -l cache-type-k -o ctk -x -a 'f16 f32 q8_0' "));
     assert_false(cli_completion(cmd_table, "tcsh", stdout));
     free(bash);
     free(zsh);

@@ -13,6 +13,7 @@
 #include "base/splitmix.h"
 #include "kern/cpu.h"
 #include "kern/kern.h"
+#include "kern/pack.h"
 #include "tensor/dtype.h"
 
 #include <math.h>
@@ -128,6 +129,20 @@ static inline struct tensor new_weights(struct rnd *r, const struct kern *k, enu
 static inline void free_weights(const struct tensor *w)
 {
     mem_free((void *)((uintptr_t)w->data - 1));
+}
+
+/* The same weights, packed as they are loaded; freed by free_weights. */
+static inline struct tensor packed_weights(const struct tensor *w)
+{
+    struct tensor packed = *w;
+    uint8_t *p = mem_alloc_array(MEM_MISC, w->ne[2], w->plane_bytes + 1);
+    assert_non_null(p);
+    for (uint64_t i = 0; i < w->ne[2]; i++)
+        pack_rows(w->type, (const uint8_t *)w->data + i * w->plane_bytes, w->row_bytes, w->ne[1],
+                  w->ne[0], p + 1 + i * w->plane_bytes);
+    packed.data = p + 1;
+    packed.is_packed = true;
+    return packed;
 }
 
 /* Row r of plane h as floats, freed by mem_free. */

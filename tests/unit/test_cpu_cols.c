@@ -5,6 +5,7 @@
 #include "tests/unit/test_cpu.h"
 
 #include "backend/cpu_impl.h"
+#include "kern/cols.h"
 #include "quant/block.h"
 
 enum { N_IN = 512, N_OUT = 300, N_ROW = 5 };
@@ -93,6 +94,36 @@ static void columns_give_the_bits_of_rows(void **state)
             bench_close(&b);
             case_close(&c);
         }
+    }
+}
+
+/* Columns made from packed rows are those that the rows give. */
+static void columns_of_packed_weights(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = {DT_Q8_0, DT_Q4_0};
+    struct rnd r = {13};
+    for (size_t i = 0; i < 2; i++) {
+        struct relu_case c;
+        struct bench rows, packed;
+        case_open(&c, &r, types[i], 80);
+        const struct tensor w = c.op[1].w[0];
+        c.io.dst[0] = c.want;
+        bench_open(&rows, 1, cpu_detect(), false, c.op, 2, N_ROW);
+        run_cut(&rows.be, &c.op[1], &c.io, (const uint32_t[]){1, 1}, run_piece);
+        assert_true(cpu_of(&rows)->cols[0].is_filled);
+        c.op[1].w[0] = packed_weights(&w);
+        c.io.dst[0] = c.y;
+        bench_open(&packed, 3, cpu_detect(), false, c.op, 2, N_ROW);
+        run_cut(&packed.be, &c.op[1], &c.io, (const uint32_t[]){1, 1}, run_piece);
+        assert_true(cpu_of(&packed)->cols[0].is_filled);
+        assert_memory_equal(cpu_of(&packed)->cols[0].p, cpu_of(&rows)->cols[0].p,
+                            cols_bytes(types[i], N_IN, N_OUT));
+        assert_memory_equal(c.y, c.want, N_ROW * N_OUT * sizeof *c.y);
+        bench_close(&rows);
+        bench_close(&packed);
+        free_weights(&w);
+        case_close(&c);
     }
 }
 
@@ -201,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(columns_give_the_bits_of_rows),
+        cmocka_unit_test(columns_of_packed_weights),
         cmocka_unit_test(reserving_twice_takes_memory_once),
         cmocka_unit_test(few_zeros_go_by_rows),
         cmocka_unit_test(weights_that_are_not_finite_go_by_rows),

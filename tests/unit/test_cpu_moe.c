@@ -1,10 +1,11 @@
 /*
  * test_cpu_moe.c: mixture of experts: the choice against a plain one, results against double loops,
- * and the same bits for any number of threads, any cut of the rows, and any order and grouping of
- * the experts.
+ * and the same bits for any number of threads, any cut of the rows, any order and grouping of the
+ * experts, and weights packed or not.
  */
 #include "tests/unit/test_cpu.h"
 
+#include "backend/cpu_impl.h"
 #include "base/limits.h"
 
 enum { PAD = 8, AT = 3 };
@@ -235,7 +236,7 @@ enum order { ORDER_ALL, ORDER_ONE_BY_ONE, ORDER_BACKWARDS_BY_THREE, ORDER_COUNT 
 struct moe_test {
     struct gop op;
     struct op_io io;
-    float *x, *logits, *dst, *h_gate, *h_up, *y;
+    float *x, *logits, *dst, *y;
     float *vec[6]; /* biases and scales */
     uint32_t *id, *token, *at, first[N_EXPERT + 1], expert[N_EXPERT], n_want;
     float *weight;
@@ -272,8 +273,6 @@ static void moe_open(struct moe_test *t, enum dtype gate, enum dtype up, enum dt
     for (uint32_t i = 0; i < n_row; i++)
         t->logits[i * N_EXPERT + 9] = i == n_row / 2 ? 2.0f : -9.0f; /* one token's */
     t->dst = rnd_floats(&r, t->n_dst, 7.0f, 7.0f);
-    t->h_gate = rnd_floats(&r, (size_t)n_row * N_USED * N_FF, 0.0f, 0.0f);
-    t->h_up = rnd_floats(&r, (size_t)n_row * N_USED * N_FF, 0.0f, 0.0f);
     t->y = rnd_floats(&r, (size_t)n_row * N_USED * N_EMBD, 0.0f, 0.0f);
     t->weight = rnd_floats(&r, (size_t)n_row * N_USED, 0.0f, 0.0f);
     t->id = mem_alloc_array(MEM_MISC, (size_t)n_row * N_USED, 3 * sizeof *t->id);
@@ -287,14 +286,12 @@ static void moe_open(struct moe_test *t, enum dtype gate, enum dtype up, enum dt
                            .src_stride = {N_EMBD + PAD, N_EXPERT},
                            .dst = {t->dst + AT},
                            .dst_stride = {N_EMBD + PAD},
-                           .h_gate = t->h_gate,
-                           .h_up = t->h_up,
                            .y = t->y};
 }
 
 static void moe_close(struct moe_test *t)
 {
-    float *const owned[] = {t->x, t->logits, t->dst, t->h_gate, t->h_up, t->y, t->weight};
+    float *const owned[] = {t->x, t->logits, t->dst, t->y, t->weight};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) mem_free(owned[i]);
     for (int i = 0; i < 6; i++) mem_free(t->vec[i]);
     free_weights(&t->op.u.moe.gate);
@@ -405,6 +402,37 @@ static void check_moe(const struct moe_test *t, double tol)
     }
 }
 
+/* Any threads, cuts and orders of arrival: the bits of `first`, which the first of them fills. */
+static void moe_same_bits(struct moe_test *t, bool act_f32, float *first, bool fill)
+{
+    for (uint32_t n_thread = 1; n_thread <= 3; n_thread++) {
+        struct bench b;
+        bench_open(&b, n_thread, cpu_detect(), act_f32, &t->op, 1, t->io.n_row);
+        for (t->order = ORDER_ALL; t->order < ORDER_COUNT; t->order++) {
+            /* all cuts in one order, two of them in the others */
+            for (int cut = 0; cut < CUT_COUNT; cut += t->order == ORDER_ALL ? 1 : CUT_COUNT - 1) {
+                for (size_t i = 0; i < t->n_dst; i++) t->dst[i] = 7.0f;
+                run_cut(&b.be, &t->op, &t->io, cuts[cut], moe);
+                if (fill) {
+                    assert_true(t->n_want > 9); /* nearly all experts, one with a single column */
+                    memcpy(first, t->dst, t->n_dst * sizeof(float));
+                }
+                fill = false;
+                assert_memory_equal(t->dst, first, t->n_dst * sizeof(float));
+            }
+        }
+        bench_close(&b);
+    }
+}
+
+static void pack(struct tensor *w)
+{
+    if (!pack_can(w->type)) return;
+    const struct tensor plain = *w;
+    *w = packed_weights(&plain);
+    free_weights(&plain);
+}
+
 static void moe_case(enum dtype gate, enum dtype up, enum dtype down, bool extras, bool act_f32,
                      double tol)
 {
@@ -412,24 +440,12 @@ static void moe_case(enum dtype gate, enum dtype up, enum dtype down, bool extra
     moe_open(&t, gate, up, down, extras, 40);
     now = &t;
     float *first = rnd_floats(&(struct rnd){1}, t.n_dst, 0.0f, 0.0f);
-    for (uint32_t n_thread = 1; n_thread <= 3; n_thread++) {
-        struct bench b;
-        bench_open(&b, n_thread, cpu_detect(), act_f32, &t.op, 1, t.io.n_row);
-        for (t.order = ORDER_ALL; t.order < ORDER_COUNT; t.order++) {
-            /* all cuts in one order, two of them in the others */
-            for (int cut = 0; cut < CUT_COUNT; cut += t.order == ORDER_ALL ? 1 : CUT_COUNT - 1) {
-                for (size_t i = 0; i < t.n_dst; i++) t.dst[i] = 7.0f;
-                run_cut(&b.be, &t.op, &t.io, cuts[cut], moe);
-                if (n_thread == 1 && t.order == ORDER_ALL && cut == 0) {
-                    assert_true(t.n_want > 9); /* nearly all experts, one with a single column */
-                    memcpy(first, t.dst, t.n_dst * sizeof(float));
-                }
-                assert_memory_equal(t.dst, first, t.n_dst * sizeof(float));
-            }
-        }
-        bench_close(&b);
-    }
+    moe_same_bits(&t, act_f32, first, true);
     check_moe(&t, tol);
+    pack(&t.op.u.moe.gate);
+    pack(&t.op.u.moe.up);
+    pack(&t.op.u.moe.down);
+    if (!act_f32) moe_same_bits(&t, act_f32, first, false);
     mem_free(first);
     moe_close(&t);
 }
@@ -461,6 +477,28 @@ static void test_mixed_types(void **state)
     moe_case(DT_BF16, DT_MXFP4, DT_F32, false, false, 2e-2);
 }
 
+/* More columns than a tile has: everyone's favourite is cut into blocks of tokens. */
+static void test_blocks_of_tokens(void **state)
+{
+    (void)state;
+    struct moe_test t;
+    struct bench b;
+    moe_open(&t, DT_Q8_0, DT_F16, DT_Q4_0, false, 600);
+    now = &t;
+    assert_true(cpu_tile_cols_max(N_EMBD) < 600);
+    float *first = rnd_floats(&(struct rnd){1}, t.n_dst, 0.0f, 0.0f);
+    bench_open(&b, 2, cpu_detect(), false, &t.op, 1, t.io.n_row);
+    for (size_t i = 0; i < t.n_dst; i++) t.dst[i] = 7.0f;
+    run_cut(&b.be, &t.op, &t.io, cuts[0], moe);
+    memcpy(first, t.dst, t.n_dst * sizeof(float));
+    run_cut(&b.be, &t.op, &t.io, cuts[4], moe);
+    assert_memory_equal(t.dst, first, t.n_dst * sizeof(float));
+    bench_close(&b);
+    check_moe(&t, 2e-2);
+    mem_free(first);
+    moe_close(&t);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -480,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_quantised_experts),
         cmocka_unit_test(test_quantised_experts_with_float_activations),
         cmocka_unit_test(test_mixed_types),
+        cmocka_unit_test(test_blocks_of_tokens),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, setup, NULL);

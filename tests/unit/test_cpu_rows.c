@@ -126,6 +126,35 @@ static void test_embed(void **state)
     }
 }
 
+/* An embedding that is also the head may be packed: rows of whole tiles, and those left over. */
+static void test_embed_packed(void **state)
+{
+    (void)state;
+    const enum dtype type[] = {DT_Q4_0, DT_Q8_0, DT_Q6_K};
+    for (int t = 0; t < 3; t++) {
+        struct rnd r = {.state = 4};
+        uint32_t token[N_ROW];
+        struct rows_case c;
+        const struct tensor w = new_weights(&r, &ref, type[t], 512, 37, 1);
+        case_open(&c, GOP_EMBED, 0, 0, 512);
+        c.op.w[0] = packed_weights(&w);
+        c.op.u.embed.scale = 1.0f;
+        for (int i = 0; i < N_ROW; i++) token[i] = rnd_u32(&r) % 37;
+        token[0] = 36;
+        token[1] = 31;
+        c.io.token = token;
+        case_run(&c);
+        for (uint32_t i = 0; i < N_ROW; i++) {
+            float *row = weight_row(&ref, &w, 0, token[i]);
+            assert_memory_equal(c.io.dst[0] + i * c.io.dst_stride[0], row, 512 * sizeof *row);
+            mem_free(row);
+        }
+        free_weights(&c.op.w[0]);
+        free_weights(&w);
+        case_close(&c);
+    }
+}
+
 static void check_norm(const struct rows_case *c, bool l2)
 {
     const uint32_t dim = c->op.u.norm.dim;
@@ -419,19 +448,13 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_embed),
-        cmocka_unit_test(test_rmsnorm),
-        cmocka_unit_test(test_l2norm),
-        cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_act),
-        cmocka_unit_test(test_glu),
-        cmocka_unit_test(test_glu_of_gpt_oss),
-        cmocka_unit_test(test_add),
-        cmocka_unit_test(test_mulv),
-        cmocka_unit_test(test_scale),
-        cmocka_unit_test(test_softcap),
-        cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_reserve_needs_memory),
+        cmocka_unit_test(test_embed),   cmocka_unit_test(test_embed_packed),
+        cmocka_unit_test(test_rmsnorm), cmocka_unit_test(test_l2norm),
+        cmocka_unit_test(test_rope),    cmocka_unit_test(test_act),
+        cmocka_unit_test(test_glu),     cmocka_unit_test(test_glu_of_gpt_oss),
+        cmocka_unit_test(test_add),     cmocka_unit_test(test_mulv),
+        cmocka_unit_test(test_scale),   cmocka_unit_test(test_softcap),
+        cmocka_unit_test(test_copy),    cmocka_unit_test(test_reserve_needs_memory),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -23,9 +23,20 @@
 
 #include <cmocka.h>
 
-enum { DEMO, QWEN3NEXT, LFM2MOE, N_MODEL, N_JOB = 12, N_CTX = 160, PREFIX = 70, TEXT = 4096 };
-static const char *const cases[N_MODEL] = {
-    [QWEN3NEXT] = "tests/golden/qwen3next", [LFM2MOE] = "tests/golden/lfm2moe"};
+enum {
+    DEMO,
+    QWEN3NEXT,
+    QWEN3NEXT_Q8,
+    LFM2MOE,
+    N_MODEL,
+    N_JOB = 12,
+    N_CTX = 160,
+    PREFIX = 70,
+    TEXT = 4096
+};
+static const char *const cases[N_MODEL] = {[QWEN3NEXT] = "tests/golden/qwen3next",
+                                           [QWEN3NEXT_Q8] = "tests/golden/qwen3next",
+                                           [LFM2MOE] = "tests/golden/lfm2moe"};
 static char dir[] = "/tmp/moxie-crew-XXXXXX";
 static char models[N_MODEL][64];
 static char bad_path[64];
@@ -38,16 +49,17 @@ struct got {
     int n_done;
 };
 
+static struct session_opts small = {.n_ctx = N_CTX, .n_batch = 16};
+
 static struct engine *open_engine(int model)
 {
     struct engine *e = NULL;
     const char *const path = model == DEMO ? NULL : models[model];
     if (engine_open(&e, &(struct engine_opts){.path = path, .n_thread = 2}))
         fail_msg("%s", err_msg());
+    small.type_k = small.type_v = model == QWEN3NEXT_Q8 ? KV_Q8_0 : KV_F16;
     return e;
 }
-
-static const struct session_opts small = {.n_ctx = N_CTX, .n_batch = 16};
 
 /* Half of the jobs share a prefix; lengths and options differ. */
 static struct crew_job make_job(const struct engine *e, uint32_t i, uint32_t *ids)

@@ -158,6 +158,90 @@ static enum err be_end(void *self, const struct gop *op, const struct op_io *io,
     return OK;
 }
 
+/* ---- a cache with room for some spans, and who attends to them ------------------------------- */
+
+enum { N_SEEN = 256 };
+static struct {
+    uint32_t room; /* spans that may be lent */
+    uint32_t n_lent, n_open, n_next, fail_at;
+    uint32_t lent_max, n_call;
+    uint32_t seq[N_SEEN], pos0[N_SEEN]; /* of the spans attended to, in order */
+    uint32_t n_seen;
+    enum err result;
+} cache;
+
+static enum err kv_append(void *self, uint32_t seq, uint32_t layer, uint32_t pos0, uint32_t n_pos,
+                          const float *k, size_t k_stride, const float *v, size_t v_stride)
+{
+    (void)self, (void)seq, (void)layer, (void)pos0, (void)n_pos;
+    (void)k, (void)k_stride, (void)v, (void)v_stride;
+    assert_int_equal(cache.n_lent, 0);
+    return OK;
+}
+
+static enum err kv_iter(void *self, uint32_t seq, uint32_t layer, uint32_t begin, uint32_t end,
+                        struct kv_iter *it)
+{
+    assert_int_equal(layer, 0);
+    cache.n_open++;
+    *it = (struct kv_iter){
+        .self = self, .seq = seq, .pos = begin / KV_SPAN * KV_SPAN, .pos_end = end};
+    return OK;
+}
+
+static enum err kv_next(struct kv_iter *it, bool wait, struct kv_span *span)
+{
+    if (it->pos >= it->pos_end) return ERR_END;
+    if (cache.n_lent == cache.room) {
+        assert_false(wait); /* it would wait for ever */
+        return ERR_AGAIN;
+    }
+    if (++cache.n_next == cache.fail_at) return err_set(ERR_RUN, "the disk is on fire");
+    const uint32_t left = it->pos_end - it->pos;
+    *span = (struct kv_span){.pos0 = it->pos, .n_pos = left < KV_SPAN ? left : KV_SPAN};
+    span->pin = &cache.seq[it->seq]; /* says whose it is */
+    it->pos += KV_SPAN;
+    if (++cache.n_lent > cache.lent_max) cache.lent_max = cache.n_lent;
+    return OK;
+}
+
+static void kv_release(void *self, struct kv_span *span)
+{
+    (void)self;
+    assert_non_null(span->pin);
+    span->pin = NULL;
+    cache.n_lent--;
+}
+
+static void kv_done(struct kv_iter *it)
+{
+    (void)it;
+    cache.n_open--;
+}
+
+static enum err be_attn_edge(void *self, const struct gop *op, const struct op_io *io)
+{
+    (void)self, (void)op, (void)io;
+    assert_int_equal(cache.n_lent, 0);
+    return OK;
+}
+
+static enum err be_attn_spans(void *self, const struct gop *op, const struct op_io *io,
+                              const struct attn_span *span, uint32_t n_span, enum dtype type_k,
+                              enum dtype type_v)
+{
+    (void)self, (void)op, (void)type_k, (void)type_v;
+    assert_int_equal(n_span, cache.n_lent);
+    cache.n_call++;
+    for (uint32_t i = 0; i < n_span; i++) {
+        assert_true(span[i].row0 + span[i].n_row <= io->n_row);
+        assert_true(cache.n_seen < N_SEEN);
+        cache.seq[cache.n_seen] = (uint32_t)((uint32_t *)span[i].kv.pin - cache.seq);
+        cache.pos0[cache.n_seen++] = span[i].kv.pos0;
+    }
+    return cache.result;
+}
+
 /* ---- one model: embed, route, experts, head -------------------------------------------------- */
 
 static struct graph *graph;
@@ -168,7 +252,10 @@ static const struct backend backend = {.name = "fake",
                                        .moe_route = be_route,
                                        .moe_begin = be_begin,
                                        .moe_experts = be_experts,
-                                       .moe_end = be_end};
+                                       .moe_end = be_end,
+                                       .attn_begin = be_attn_edge,
+                                       .attn_spans = be_attn_spans,
+                                       .attn_end = be_attn_edge};
 
 static struct tensor matrix(uint64_t n_in, uint64_t n_out, uint64_t n_plane)
 {
@@ -412,6 +499,90 @@ static void test_row_callback_stops(void **state)
     assert_int_equal(seen.n, 4);
 }
 
+/* A model of one layer of attention, with a window or without. */
+static struct graph *attn_graph(uint32_t window)
+{
+    const struct tensor embed = matrix(N_EMBD, N_VOCAB, 1);
+    const struct kv_shape shape = {.n_head_kv = 1, .dim_k = N_EMBD, .dim_v = N_EMBD};
+    const struct gattn spec = {
+        .n_head = 1, .n_head_kv = 1, .dim_k = N_EMBD, .dim_v = N_EMBD, .window = window};
+    struct graph *g;
+    assert_int_equal(graph_new(&g, 1), OK);
+    g->layer = 0;
+    struct gval x = g_embed(g, &embed, 1.0f);
+    g_kv(g, x, x, &shape);
+    x = g_out_rows(g, g_attn(g, x, &spec));
+    assert_int_equal(graph_finish(g, g_mul(g, &embed, x, NULL)), OK);
+    ports.kv = (struct kv_src){.append = kv_append,
+                               .iter = kv_iter,
+                               .next = kv_next,
+                               .release = kv_release,
+                               .done = kv_done};
+    return g;
+}
+
+static const struct step_run attn_runs[] = {
+    {.seq = 4, .pos0 = 300, .n_tok = 1, .out_from = 1},
+    {.seq = 1, .pos0 = 40 * KV_SPAN - 1, .n_tok = 3, .out_from = 3},
+    {.seq = 2, .pos0 = 0, .n_tok = 2, .out_from = 2},
+    {.seq = 0, .pos0 = 70 * KV_SPAN, .n_tok = 1, .out_from = 1}};
+
+static enum err attend(uint32_t window, uint32_t room)
+{
+    static const uint32_t token[7];
+    struct graph *g = attn_graph(window);
+    struct exec *x;
+    const struct step step = {.token = token, .run = attn_runs, .n_run = 4, .on_row = on_row};
+    cache.room = room;
+    cache.n_lent = cache.n_open = cache.n_next = cache.lent_max = cache.n_call = cache.n_seen = 0;
+    assert_int_equal(exec_open(&x, g, &backend, &ports, 7), OK);
+    const enum err e = exec_step(x, &step);
+    exec_close(x);
+    graph_free(g);
+    assert_int_equal(cache.n_lent, 0);
+    assert_int_equal(cache.n_open, 0);
+    return e;
+}
+
+/* Spans of all timelines in one call, or as many as the cache has room for; in order. */
+static void test_spans(void **state)
+{
+    (void)state;
+    const uint32_t rooms[] = {1, 3, KV_SPANS_MAX, 1000}, windows[] = {0, 5, KV_SPAN + 1};
+    for (size_t i = 0; i < 12; i++) {
+        const uint32_t window = windows[i % 3], room = rooms[i / 3];
+        cache.fail_at = 0;
+        assert_int_equal(attend(window, room), OK);
+        uint32_t n = 0;
+        for (size_t r = 0; r < 4; r++) {
+            const uint32_t pos0 = attn_runs[r].pos0, end = pos0 + attn_runs[r].n_tok;
+            const uint32_t begin = window && pos0 >= window ? pos0 - window + 1 : 0;
+            for (uint32_t p = begin / KV_SPAN * KV_SPAN; p < end; p += KV_SPAN, n++) {
+                assert_int_equal(cache.seq[n], attn_runs[r].seq);
+                assert_int_equal(cache.pos0[n], p);
+            }
+        }
+        const uint32_t most = room < KV_SPANS_MAX ? room : KV_SPANS_MAX;
+        assert_int_equal(cache.n_seen, n);
+        assert_int_equal(cache.lent_max, n < most ? n : most);
+        assert_int_equal(cache.n_call, (n + most - 1) / most);
+    }
+}
+
+static void test_spans_fail(void **state)
+{
+    (void)state;
+    for (cache.fail_at = 1; cache.fail_at <= 50; cache.fail_at++) {
+        assert_int_equal(attend(0, 7), ERR_RUN);
+        assert_string_equal(err_msg(), "the disk is on fire");
+    }
+    cache.fail_at = 0;
+    cache.result = ERR_MEMORY;
+    assert_int_equal(attend(0, 7), ERR_MEMORY);
+    assert_int_equal(cache.n_call, 1);
+    cache.result = OK;
+}
+
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -439,7 +610,8 @@ int main(void)
         cmocka_unit_test(test_several_runs),        cmocka_unit_test(test_source_fails),
         cmocka_unit_test(test_backend_fails),       cmocka_unit_test(test_row_callback_stops),
         cmocka_unit_test(test_no_memory),           cmocka_unit_test(test_interrupt),
-        cmocka_unit_test(test_large_calls_are_cut),
+        cmocka_unit_test(test_large_calls_are_cut), cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_spans_fail),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -8,11 +8,14 @@
 #include "tests/unit/temp_dir.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -96,6 +99,10 @@ static void test_all_parts(void **state)
         float value;
         memcpy(&value, t->data, sizeof value);
         assert_true(value == (float)truth[i].tensor[0]);
+        value = 0;
+        gguf_ahead(g, t->data, sizeof value);
+        assert_true(gguf_read(g, t->data, sizeof value, &value));
+        assert_true(value == (float)truth[i].tensor[0]);
         struct stat st;
         assert_int_equal(stat(temp_path(&dir, part_name(i)), &st), 0);
         n_bytes += (uint64_t)st.st_size;
@@ -104,6 +111,43 @@ static void test_all_parts(void **state)
     assert_false(gguf_broken(g));
     assert_int_equal(truncate(temp_path(&dir, part_name(2)), 10), 0);
     assert_true(gguf_broken(g)); /* any part */
+    assert_int_equal(gguf_whole(g), ERR_RUN);
+    assert_non_null(strstr(err_msg(), part_name(2)));
+    float value;
+    assert_true(gguf_read(g, gguf_tensor_at(g, 0)->data, sizeof value, &value));
+    assert_false(gguf_read(g, gguf_tensor_at(g, 2)->data, sizeof value, &value));
+    gguf_close(g);
+}
+
+/* Asking for bytes that are no part's is our own error, and ends the program. */
+static void assert_never_read(const struct gguf *g, const uint8_t *at, size_t n_bytes)
+{
+    fflush(NULL);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        uint8_t buf[256];
+        (void)close(STDERR_FILENO);
+        (void)gguf_read(g, at, n_bytes, buf);
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+static void test_read_outside(void **state)
+{
+    (void)state;
+    write_truth();
+    struct gguf *g = NULL;
+    assert_int_equal(gguf_open(&g, temp_path(&dir, part_name(0))), OK);
+    const uint8_t elsewhere[256] = {0}, *const data = gguf_tensor_at(g, 1)->data;
+    struct stat st;
+    assert_int_equal(stat(temp_path(&dir, part_name(1)), &st), 0);
+    assert_never_read(g, elsewhere, sizeof elsewhere);
+    assert_never_read(g, data, (size_t)st.st_size);
     gguf_close(g);
 }
 
@@ -243,11 +287,17 @@ static void test_open_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_parts),           cmocka_unit_test(test_relative_name),
-        cmocka_unit_test(test_wrong_part_opened),   cmocka_unit_test(test_missing_part),
-        cmocka_unit_test(test_renamed_first_part),  cmocka_unit_test(test_claims_that_do_not_fit),
-        cmocka_unit_test(test_part_without_claim),  cmocka_unit_test(test_counts_of_whole_files),
-        cmocka_unit_test(test_memory_has_no_parts), cmocka_unit_test(test_open_without_memory),
+        cmocka_unit_test(test_all_parts),
+        cmocka_unit_test(test_read_outside),
+        cmocka_unit_test(test_relative_name),
+        cmocka_unit_test(test_wrong_part_opened),
+        cmocka_unit_test(test_missing_part),
+        cmocka_unit_test(test_renamed_first_part),
+        cmocka_unit_test(test_claims_that_do_not_fit),
+        cmocka_unit_test(test_part_without_claim),
+        cmocka_unit_test(test_counts_of_whole_files),
+        cmocka_unit_test(test_memory_has_no_parts),
+        cmocka_unit_test(test_open_without_memory),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

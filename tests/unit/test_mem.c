@@ -1,4 +1,5 @@
 /* test_mem.c: blocks are aligned, zeroed and counted; failures are errors and cost nothing. */
+#include "base/asan.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/os.h"
@@ -56,6 +57,57 @@ static void test_counted_by_tag(void **state)
     assert_int_equal(mem_used(MEM_KV), 1000);
     mem_free(a);
     mem_free(c);
+    assert_int_equal(mem_used_total(), 0);
+}
+
+static void test_huge(void **state)
+{
+    (void)state;
+    static const size_t near[] = {0,
+                                  1,
+                                  4096,
+                                  MEM_HUGE_BYTES - 1,
+                                  MEM_HUGE_BYTES,
+                                  MEM_HUGE_BYTES + 1,
+                                  3 * MEM_HUGE_BYTES + 4095,
+                                  3 * MEM_HUGE_BYTES + 4096,
+                                  9 * MEM_HUGE_BYTES};
+    for (size_t i = 0; i < sizeof near / sizeof near[0]; i++) {
+        uint8_t *p = mem_alloc_huge(MEM_WEIGHTS, near[i]);
+        assert_non_null(p);
+        const bool is_mapped = near[i] >= MEM_HUGE_BYTES && !BASE_ASAN;
+        assert_int_equal((uintptr_t)p % (is_mapped ? MEM_HUGE_BYTES : MEM_ALIGN), 0);
+        assert_true(is_zero(p, near[i]));
+        memset(p, 0xa5, near[i]);
+        assert_int_equal(mem_used(MEM_WEIGHTS), near[i]);
+        uint8_t *q = mem_realloc(MEM_WEIGHTS, p, 5000);
+        assert_non_null(q);
+        for (size_t k = 0; k < near[i] && k < 5000; k += 61) assert_int_equal(q[k], 0xa5);
+        mem_free(q);
+    }
+    mem_fail_at(1);
+    assert_null(mem_alloc_huge(MEM_WEIGHTS, 5 * MEM_HUGE_BYTES));
+    assert_non_null(strstr(err_msg(), "weights"));
+    assert_null(mem_alloc_huge(MEM_WEIGHTS, SIZE_MAX - MEM_HUGE_BYTES));
+    assert_null(mem_alloc_huge(MEM_WEIGHTS, SIZE_MAX / 2));
+    assert_int_equal(mem_used_total(), 0);
+}
+
+/* Both ends of what is given back around a block must be right, wherever mappings come to lie. */
+static void test_huge_side_by_side(void **state)
+{
+    (void)state;
+    uint8_t *p[16];
+    for (size_t i = 0; i < 16; i++) {
+        const size_t n = MEM_HUGE_BYTES + i * 4096;
+        p[i] = mem_alloc_huge(MEM_WEIGHTS, n);
+        assert_non_null(p[i]);
+        memset(p[i], (int)i, n);
+    }
+    for (size_t i = 0; i < 16; i++) {
+        for (size_t k = 0; k < MEM_HUGE_BYTES + i * 4096; k += 4096) assert_int_equal(p[i][k], i);
+        mem_free(p[i]);
+    }
     assert_int_equal(mem_used_total(), 0);
 }
 
@@ -197,6 +249,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_aligned_and_zeroed),
         cmocka_unit_test(test_counted_by_tag),
+        cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_huge_side_by_side),
         cmocka_unit_test(test_realloc_keeps_contents),
         cmocka_unit_test(test_failed_realloc_keeps_the_block),
         cmocka_unit_test(test_fail_at),

@@ -111,6 +111,49 @@ static void test_map(void **state)
     os_unmap(&(struct os_map){0});
 }
 
+static void test_map_read(void **state)
+{
+    (void)state;
+    static uint8_t data[3 * 4096 + 100], got[sizeof data];
+    for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)(i * 7 + i / 256);
+    assert_true(temp_write(temp_path(&dir, "r"), data, sizeof data));
+    struct os_map m;
+    assert_int_equal(os_map_file(&m, temp_path(&dir, "r")), OK);
+    os_map_ahead(&m, 0, sizeof data);
+    assert_true(os_map_read(&m, 0, sizeof data, got));
+    assert_memory_equal(got, data, sizeof data);
+    assert_true(os_map_read(&m, 4095, 2, got));
+    assert_memory_equal(got, data + 4095, 2);
+    assert_true(os_map_read(&m, sizeof data, 0, got));
+    assert_int_equal(truncate(temp_path(&dir, "r"), 5000), 0);
+    assert_true(os_map_read(&m, 4900, 100, got));
+    assert_false(os_map_read(&m, 4900, 101, got)); /* not zeros: an error */
+    assert_int_equal(truncate(temp_path(&dir, "r"), sizeof data), 0);
+    assert_true(os_map_broken(&m)); /* and it stays one */
+    assert_int_equal(os_map_whole(&m, "r"), ERR_RUN);
+    assert_non_null(strstr(err_msg(), "r: the file became shorter"));
+    os_unmap(&m);
+}
+
+/* A read that fails, for which a descriptor that cannot be read stands in. */
+static void test_map_read_fails(void **state)
+{
+    (void)state;
+    char got[5];
+    assert_true(temp_write(temp_path(&dir, "e"), "hello", 5));
+    struct os_map m;
+    assert_int_equal(os_map_file(&m, temp_path(&dir, "e")), OK);
+    assert_int_equal(os_map_whole(&m, "e"), OK);
+    const int fd = open(temp_path(&dir, "e"), O_WRONLY | O_CLOEXEC);
+    assert_int_equal(dup2(fd, m.fd), m.fd);
+    close(fd);
+    assert_false(os_map_read(&m, 0, 5, got));
+    assert_int_equal(os_map_whole(&m, "e"), ERR_INPUT);
+    assert_non_null(strstr(err_msg(), "e: cannot be read: "));
+    assert_non_null(strstr(err_msg(), "check the disk"));
+    os_unmap(&m);
+}
+
 /* A terabyte of holes: mapped, not read. */
 static void test_sparse_file(void **state)
 {
@@ -501,6 +544,8 @@ int main(void)
         cmocka_unit_test(test_kinds_of_files),
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_map),
+        cmocka_unit_test(test_map_read),
+        cmocka_unit_test(test_map_read_fails),
         cmocka_unit_test(test_sparse_file),
         cmocka_unit_test(test_slots_are_given_back),
         cmocka_unit_test(test_truncated_while_mapped),

@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -120,6 +121,28 @@ static void test_facts(void **state)
     assert_int_equal(os_gpus(NULL, 0), 0);
 }
 
+/* What `ulimit` leaves counts as free. */
+static void test_limits_of_memory(void **state)
+{
+    (void)state;
+    static const struct {
+        int resource;
+        const char *used;
+    } kind[] = {{RLIMIT_AS, "VmSize"}, {RLIMIT_DATA, "VmData"}};
+    const uint64_t room = (uint64_t)16 << 20;
+    for (size_t i = 0; i < 2; i++) {
+        struct rlimit before;
+        assert_int_equal(getrlimit(kind[i].resource, &before), 0);
+        struct rlimit tight = before;
+        tight.rlim_cur = os_proc_value_u64("/proc/self/status", kind[i].used) * 1024 + room;
+        assert_int_equal(setrlimit(kind[i].resource, &tight), 0);
+        const struct os_memory m = os_memory();
+        assert_int_equal(setrlimit(kind[i].resource, &before), 0);
+        assert_in_range(m.free_bytes, room / 2, room);
+        assert_true(os_memory().free_bytes > room);
+    }
+}
+
 static void test_affinity(void **state)
 {
     (void)state;
@@ -199,7 +222,7 @@ int main(void)
         cmocka_unit_test(test_lines),    cmocka_unit_test(test_words),
         cmocka_unit_test(test_groups),   cmocka_unit_test(test_facts),
         cmocka_unit_test(test_affinity), cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_disk),
+        cmocka_unit_test(test_disk),     cmocka_unit_test(test_limits_of_memory),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

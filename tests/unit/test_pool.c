@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -93,6 +94,64 @@ static void test_many_short_loops(void **state)
     pool_close(p);
 }
 
+struct stuck {
+    atomic_uint n_others;
+    uint32_t n_task;
+    bool gave_up;
+};
+
+/* The first task ends after all others have: somebody must do the rest of its share. */
+static void wait_for_others(void *ctx, uint32_t i_task, uint32_t i_thread)
+{
+    (void)i_thread;
+    struct stuck *s = ctx;
+    if (i_task > 0) {
+        atomic_fetch_add(&s->n_others, 1);
+        return;
+    }
+    const uint64_t start_ns = os_time_ns();
+    while (s->n_others < s->n_task - 1 && !s->gave_up)
+        s->gave_up = os_time_ns() - start_ns > 10000000000u;
+}
+
+static void test_a_stuck_thread_is_helped(void **state)
+{
+    (void)state;
+    for (uint32_t n_thread = 2; n_thread <= 5; n_thread++) {
+        struct pool *p = NULL;
+        assert_int_equal(pool_open(&p, n_thread), OK);
+        for (uint32_t n_task = 2; n_task < 40; n_task += 5) {
+            struct stuck s = {.n_task = n_task};
+            pool_run(p, wait_for_others, &s, n_task);
+            assert_false(s.gave_up);
+            assert_int_equal(s.n_others, n_task - 1);
+        }
+        pool_close(p);
+    }
+}
+
+static void mark(void *ctx, uint32_t i_task, uint32_t i_thread)
+{
+    (void)i_thread;
+    uint8_t *marks = ctx;
+    marks[i_task]++;
+}
+
+/* More than the numbers in a share can count. */
+static void test_very_many_tasks(void **state)
+{
+    (void)state;
+    const uint32_t n_task = 3 * UINT16_MAX + 5;
+    uint8_t *marks = mem_alloc(MEM_MISC, n_task + 1);
+    assert_non_null(marks);
+    struct pool *p = NULL;
+    assert_int_equal(pool_open(&p, 3), OK);
+    pool_run(p, mark, marks, n_task);
+    pool_close(p);
+    for (uint32_t i = 0; i <= n_task; i++) assert_int_equal(marks[i], i < n_task);
+    mem_free(marks);
+}
+
 /* Far more threads than cores: a worker that is off its CPU must not hold up a loop it has no
  * part in. */
 static void test_more_threads_than_cores(void **state)
@@ -134,7 +193,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_task_once),   cmocka_unit_test(test_sleepers_wake),
-        cmocka_unit_test(test_many_short_loops), cmocka_unit_test(test_more_threads_than_cores),
+        cmocka_unit_test(test_many_short_loops), cmocka_unit_test(test_a_stuck_thread_is_helped),
+        cmocka_unit_test(test_very_many_tasks),  cmocka_unit_test(test_more_threads_than_cores),
         cmocka_unit_test(test_failures),         cmocka_unit_test(test_open_close_at_once),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -8,6 +8,7 @@
  * sliding window, written from their seeds into a temporary folder.
  */
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "engine.h"
@@ -25,14 +26,16 @@
 
 #include <cmocka.h>
 
-enum { DEMO, QWEN3NEXT, LFM2MOE, GRANITEHYBRID, GPT_OSS, N_MODEL, N = 70 };
+enum { DEMO, QWEN3NEXT, QWEN3NEXT_Q8, LFM2MOE, GRANITEHYBRID, GPT_OSS, N_MODEL, N = 70 };
 static const char *const cases[N_MODEL] = {[QWEN3NEXT] = "tests/golden/qwen3next",
+                                           [QWEN3NEXT_Q8] = "tests/golden/qwen3next",
                                            [LFM2MOE] = "tests/golden/lfm2moe",
                                            [GRANITEHYBRID] = "tests/golden/granitehybrid-moe",
                                            [GPT_OSS] = "tests/golden/gpt-oss-f32"};
 static char dir[] = "/tmp/moxie-session-XXXXXX";
 static char models[N_MODEL][64];
 static char copy_path[64];
+static enum kv_type kv_type; /* of the sessions of the engine opened last */
 
 static struct engine *open_path(const char *path, uint32_t n_thread)
 {
@@ -44,14 +47,16 @@ static struct engine *open_path(const char *path, uint32_t n_thread)
 
 static struct engine *open_engine(int model, uint32_t n_thread)
 {
+    kv_type = model == QWEN3NEXT_Q8 ? KV_Q8_0 : KV_F16;
     return open_path(model == DEMO ? NULL : models[model], n_thread);
 }
 
 static struct session *open_session(struct engine *e, uint32_t n_batch)
 {
+    const struct session_opts o = {
+        .n_ctx = 128, .n_batch = n_batch, .type_k = kv_type, .type_v = kv_type};
     struct session *s = NULL;
-    if (session_new(&s, e, &(struct session_opts){.n_ctx = 128, .n_batch = n_batch}))
-        fail_msg("%s", err_msg());
+    if (session_new(&s, e, &o)) fail_msg("%s", err_msg());
     return s;
 }
 
@@ -118,6 +123,124 @@ static void test_threads(void **state)
             engine_close(e);
         }
     }
+}
+
+/* The demo model is quantised: with its weights as they are it gives the same. */
+static void test_repacked_or_not(void **state)
+{
+    (void)state;
+    static const char *const levels[] = {"none", NULL};
+    for (size_t i = 0; i < 2; i++) {
+        float repacked[200], mapped[200];
+        uint32_t t[N];
+        struct engine *e = NULL;
+        struct engine_opts o = {.cpu_mask = levels[i], .n_thread = 2};
+        assert_int_equal(engine_open(&e, &o), OK);
+        assert_int_equal(engine_info(e)->repack.state, REPACK_DONE);
+        assert_true(engine_info(e)->repack.n_bytes > engine_info(e)->n_bytes / 2);
+        assert_int_equal(mem_used(MEM_WEIGHTS), engine_info(e)->repack.n_bytes);
+        make_tokens(e, 13, t, N);
+        reference(e, t, N, repacked);
+        engine_close(e);
+        o.no_repack = true;
+        assert_int_equal(engine_open(&e, &o), OK);
+        assert_int_equal(engine_info(e)->repack.state, REPACK_OFF);
+        assert_int_equal(mem_used(MEM_WEIGHTS), 0);
+        reference(e, t, N, mapped);
+        engine_close(e);
+        assert_memory_equal(repacked, mapped, sizeof mapped);
+    }
+}
+
+static enum engine_repack_state repack_state(const struct engine_opts *o)
+{
+    struct engine *e = NULL;
+    if (engine_open(&e, o)) fail_msg("%s", err_msg());
+    const struct engine_repack r = engine_info(e)->repack;
+    assert_int_equal(mem_used(MEM_WEIGHTS), r.state == REPACK_DONE ? r.n_bytes : 0);
+    assert_true(r.need_bytes > r.n_bytes);
+    engine_close(e);
+    return r.state;
+}
+
+static void test_what_is_repacked(void **state)
+{
+    (void)state;
+    assert_int_equal(repack_state(&(struct engine_opts){.plan_repack = true}), REPACK_PLANNED);
+    assert_int_equal(repack_state(&(struct engine_opts){.act_f32 = true}), REPACK_ROWS);
+    assert_int_equal(repack_state(&(struct engine_opts){.path = models[QWEN3NEXT]}),
+                     REPACK_NOTHING); /* float32 */
+    enum engine_repack_state s = REPACK_OFF;
+    bool was_refused = false;
+    uint64_t n = 1;
+    for (; n < 200 && s != REPACK_DONE; n++) {
+        struct engine *e = NULL;
+        mem_fail_at(n); /* memory that is refused for weights is no error, for others it is */
+        const enum err err = engine_open(&e, &(struct engine_opts){.n_thread = 1});
+        mem_fail_at(0);
+        assert_true(err == OK || err == ERR_MEMORY);
+        if (err == OK) s = engine_info(e)->repack.state;
+        was_refused |= s == REPACK_REFUSED;
+        engine_close(e);
+    }
+    assert_true(was_refused);
+    assert_int_equal(s, REPACK_DONE);
+}
+
+/* What repacking would leave for the sessions to come, and some to spare. */
+static uint64_t left_for(int model, uint32_t n_ctx, uint32_t n_seq, enum kv_type type)
+{
+    struct engine *e = NULL;
+    const struct engine_opts o = {.path = model == DEMO ? NULL : models[model],
+                                  .n_thread = 1,
+                                  .plan_repack = true,
+                                  .n_ctx = n_ctx,
+                                  .n_seq = n_seq,
+                                  .type_k = type,
+                                  .type_v = type};
+    if (engine_open(&e, &o)) fail_msg("%s", err_msg());
+    const struct engine_repack r = engine_info(e)->repack;
+    engine_close(e);
+    return r.need_bytes - r.n_bytes;
+}
+
+/* What a session itself says that it takes when it is full. */
+static uint64_t full_bytes(struct engine *e, uint32_t n_ctx, enum kv_type type)
+{
+    struct session *s = NULL;
+    const struct session_opts o = {.n_ctx = n_ctx, .type_k = type, .type_v = type};
+    if (session_new(&s, e, &o)) fail_msg("%s", err_msg());
+    const uint64_t n = session_stats(s).full_bytes;
+    session_free(s);
+    return n;
+}
+
+static void test_room_for_sessions(void **state)
+{
+    (void)state;
+    for (int m = 0; m < N_MODEL; m++) {
+        struct engine *e = open_engine(m, 1);
+        const uint64_t spare = left_for(m, 1, 1, KV_F16) - full_bytes(e, 1, KV_F16);
+        assert_int_equal(left_for(m, 0, 0, KV_F16), spare + full_bytes(e, 0, KV_F16));
+        assert_int_equal(left_for(m, CTX_OF_MODEL, 1, KV_F16),
+                         spare + full_bytes(e, CTX_OF_MODEL, KV_F16));
+        assert_int_equal(left_for(m, 1000, 17, kv_type), spare + 17 * full_bytes(e, 1000, kv_type));
+        assert_int_equal(left_for(m, 1000, 17, KV_F32), spare + 17 * full_bytes(e, 1000, KV_F32));
+        assert_true(full_bytes(e, 1000, KV_F32) > full_bytes(e, 1000, KV_F16));
+        engine_close(e);
+    }
+}
+
+/* Sessions that no memory can hold leave the weights where they are. */
+static void test_no_room(void **state)
+{
+    (void)state;
+    const struct engine_opts o = {.n_ctx = CTX_MAX, .n_seq = SEQS_MAX, .type_k = KV_F32};
+    assert_int_equal(repack_state(&o), REPACK_ROOM);
+    struct engine *e = NULL;
+    assert_int_equal(engine_open(&e, &(struct engine_opts){.mode = ENGINE_VOCAB}), OK);
+    assert_int_equal(engine_info(e)->repack.state, REPACK_NOTHING);
+    engine_close(e);
 }
 
 static void test_roll_back(void **state)
@@ -212,7 +335,11 @@ static void test_together(void **state)
         float ref[N_SESSION][200];
         struct session *s[N_SESSION];
         for (size_t i = 0; i < N_SESSION; i++) {
-            struct session_opts o = {.n_ctx = 128, .n_batch = 3, .beside = i ? s[0] : NULL};
+            struct session_opts o = {.n_ctx = 128,
+                                     .n_batch = 3,
+                                     .type_k = kv_type,
+                                     .type_v = kv_type,
+                                     .beside = i ? s[0] : NULL};
             make_tokens(e, 20 + (uint32_t)i, t[i], N);
             reference(e, t[i], N - i * 9, ref[i]);
             assert_int_equal(session_new(&s[i], e, &o), OK);
@@ -246,7 +373,11 @@ static void test_prefill_together(void **state)
         struct session *s[N_SESSION];
         struct session_want want[N_SESSION];
         for (size_t i = 0; i < N_SESSION; i++) {
-            const struct session_opts o = {.n_ctx = 100, .n_batch = 100, .beside = i ? s[0] : NULL};
+            const struct session_opts o = {.n_ctx = 100,
+                                           .n_batch = 100,
+                                           .type_k = kv_type,
+                                           .type_v = kv_type,
+                                           .beside = i ? s[0] : NULL};
             assert_int_equal(session_new(&s[i], e, &o), OK);
             make_tokens(e, 40 + (uint32_t)i, t[i], N);
             want[i] = (struct session_want){s[i], t[i], i == 2 ? 1 : N - 30 * i / 2};
@@ -348,6 +479,55 @@ static void test_rows(void **state)
     reference(e, t, N, ref);
     assert_same_logits(s, ref);
     session_free(s);
+    engine_close(e);
+}
+
+/* The cache of a token that sees 100 positions: all of them, or in layers with a window its 32. */
+static void test_cache_reads(void **state)
+{
+    (void)state;
+    const int model[] = {DEMO, GPT_OSS};
+    for (int m = 0; m < 2; m++) {
+        struct engine *e = open_engine(model[m], 1);
+        struct session *s = open_session(e, 64);
+        uint32_t t[8];
+        make_tokens(e, 1, t, 8);
+        assert_int_equal(session_sync(s, t, 8), OK);
+        const uint64_t held = session_stats(s).kv_bytes;
+        assert_true(held > 0);
+        assert_int_equal(session_kv_read_bytes(s, 8), held);
+        const uint64_t n_pos = model[m] == DEMO ? 100 * 3 : 100 + 2 * 32; /* of 3 layers */
+        assert_int_equal(session_kv_read_bytes(s, 100), held / 8 * n_pos / 3);
+        session_free(s);
+        engine_close(e);
+    }
+}
+
+/* A coarser cache gives nearly the same, and says what it cannot hold. */
+static void test_q8_0_cache(void **state)
+{
+    (void)state;
+    float exact[200], coarse[200];
+    uint32_t t[N];
+    double error = 0.0, size = 0.0;
+    for (int m = QWEN3NEXT; m <= QWEN3NEXT_Q8; m++) {
+        struct engine *e = open_engine(m, 1);
+        make_tokens(e, 14, t, N);
+        reference(e, t, N, m == QWEN3NEXT ? exact : coarse);
+        engine_close(e);
+    }
+    for (int i = 0; i < 200; i++) {
+        error += ((double)coarse[i] - (double)exact[i]) * ((double)coarse[i] - (double)exact[i]);
+        size += (double)exact[i] * (double)exact[i];
+    }
+    assert_true(error > 0.0);
+    assert_true(error < 1e-4 * size); /* 1 % */
+    struct engine *e = open_engine(DEMO, 1);
+    struct session *s;
+    const struct session_opts o = {.n_ctx = 128, .type_k = KV_Q8_0};
+    assert_int_equal(session_new(&s, e, &o), ERR_USAGE);
+    assert_string_equal(err_msg(), "layer 0: a key of 16 numbers cannot be cached as Q8_0 (-ctk), "
+                                   "which takes multiples of 32; use -ctk f16");
     engine_close(e);
 }
 
@@ -511,14 +691,17 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_any_cut),          cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_roll_back),        cmocka_unit_test(test_prefix_is_reused),
-        cmocka_unit_test(test_two_sessions),     cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_together),         cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_prefill_together), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_not_finite),       cmocka_unit_test(test_vector_not_finite),
-        cmocka_unit_test(test_file_shrinks),     cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_any_cut),           cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_repacked_or_not),   cmocka_unit_test(test_what_is_repacked),
+        cmocka_unit_test(test_room_for_sessions), cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_roll_back),         cmocka_unit_test(test_prefix_is_reused),
+        cmocka_unit_test(test_two_sessions),      cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_together),          cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_prefill_together),  cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_not_finite),        cmocka_unit_test(test_vector_not_finite),
+        cmocka_unit_test(test_file_shrinks),      cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_interrupt),         cmocka_unit_test(test_cache_reads),
+        cmocka_unit_test(test_q8_0_cache),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -13,6 +13,8 @@ void kern_hook_arm(struct kern *k, unsigned cpu)
     kern_fill_neon(k);
     if (!(cpu & CPU_DOTPROD)) return;
     kern_fill_dotprod(k);
+    if (!(cpu & CPU_I8MM)) return;
+    kern_fill_i8mm(k);
 }
 
 #else

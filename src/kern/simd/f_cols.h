@@ -21,7 +21,7 @@ INLINE void add_column(float *sum, const uint8_t *column, const uint8_t *ahead, 
 {
     for (size_t r = 0; r < n_row; r += V_LANES) {
         if (r * t.bytes % 64 == 0) __builtin_prefetch(ahead + r * t.bytes, 0, 2);
-        store_vf(sum + r, vf_fma(t.load(column + r * t.bytes), (vf){0} + x, load_vf(sum + r)));
+        store_vf(sum + r, vf_fma(t.load(column + r * t.bytes), vf_set(x), load_vf(sum + r)));
     }
 }
 

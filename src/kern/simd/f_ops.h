@@ -11,15 +11,11 @@
 
 #include "kern/simd/f_cols.h"
 #include "kern/simd/f_mul.h"
+#include "kern/simd/f_pv.h"
 #include "quant/block.h"
 
 #include <float.h>
 #include <math.h>
-
-INLINE vf vf_set(float f)
-{
-    return (vf){0} + f;
-}
 
 /* ---- functions ------------------------------------------------------------------------------- */
 
@@ -298,95 +294,6 @@ static float row_exp_sum(float *x, size_t n, float top)
     return fold16(sum);
 }
 
-/* ---- attention ------------------------------------------------------------------------------- */
-
-enum {
-    PV_VECS = 4,
-    PV_COLS = V_LANES == 8 ? 2 : 4, /* PV_VECS * PV_COLS sums in registers */
-};
-
-struct pv { /* the arguments of add_pv */
-    const uint8_t *v;
-    size_t v_stride, n_pos, n_dim;
-    const float *prob;
-    size_t prob_stride, n_col;
-    float *out;
-    size_t out_stride;
-};
-
-/* N vectors of dimensions from d0 on, C columns: one fma per position, rising. */
-INLINE void pv_tile(const struct pv *a, size_t d0, size_t c0, int N, int C, struct ftype t)
-{
-    float *const out = a->out + c0 * a->out_stride + d0;
-    const float *const prob = a->prob + c0 * a->prob_stride;
-    vf sum[PV_COLS][PV_VECS];
-    UNROLL(4)
-    for (int c = 0; c < C; c++) {
-        UNROLL(4)
-        for (int i = 0; i < N; i++)
-            sum[c][i] = load_vf(out + (size_t)c * a->out_stride + (size_t)i * V_LANES);
-    }
-    for (size_t p = 0; p < a->n_pos; p++) {
-        const uint8_t *const v = a->v + p * a->v_stride + d0 * t.bytes;
-        UNROLL(4)
-        for (int i = 0; i < N; i++) {
-            const vf value = t.load(v + (size_t)i * V_LANES * t.bytes);
-            UNROLL(4)
-            for (int c = 0; c < C; c++) {
-                sum[c][i] = vf_fma(vf_set(prob[(size_t)c * a->prob_stride + p]), value, sum[c][i]);
-            }
-        }
-    }
-    UNROLL(4)
-    for (int c = 0; c < C; c++) {
-        UNROLL(4)
-        for (int i = 0; i < N; i++)
-            store_vf(out + (size_t)c * a->out_stride + (size_t)i * V_LANES, sum[c][i]);
-    }
-}
-
-/* The last, partial vector of dimensions. */
-INLINE void pv_rest(const struct pv *a, size_t d0, struct ftype t)
-{
-    const size_t n = a->n_dim - d0;
-    for (size_t c = 0; c < a->n_col; c++) {
-        float *const out = a->out + c * a->out_stride + d0;
-        vf sum = load_vf_part(out, n);
-        for (size_t p = 0; p < a->n_pos; p++) {
-            const vf value = load_part(t, a->v + p * a->v_stride + d0 * t.bytes, n);
-            sum = vf_fma(vf_set(a->prob[c * a->prob_stride + p]), value, sum);
-        }
-        store_vf_part(out, sum, n);
-    }
-}
-
-INLINE void pv_columns(const struct pv *a, size_t d0, int N, struct ftype t)
-{
-    size_t c = 0;
-    for (; c + PV_COLS <= a->n_col; c += PV_COLS) pv_tile(a, d0, c, N, PV_COLS, t);
-    for (; c < a->n_col; c++) pv_tile(a, d0, c, N, 1, t);
-}
-
-INLINE void add_pv(const struct pv *a, struct ftype t)
-{
-    size_t d = 0;
-    for (; d + PV_VECS * V_LANES <= a->n_dim; d += PV_VECS * V_LANES) pv_columns(a, d, PV_VECS, t);
-    for (; d + V_LANES <= a->n_dim; d += V_LANES) pv_columns(a, d, 1, t);
-    if (d < a->n_dim) pv_rest(a, d, t);
-}
-
-#define PV_KERNEL(name)                                                                            \
-    static void add_pv_##name(const void *v, size_t v_stride, size_t n_pos, size_t n_dim,          \
-                              const float *prob, size_t prob_stride, size_t n_col, float *out,     \
-                              size_t out_stride)                                                   \
-    {                                                                                              \
-        const struct pv a = {                                                                      \
-            v, v_stride, n_pos, n_dim, prob, prob_stride, n_col, out, out_stride};                 \
-        add_pv(&a, ft_##name);                                                                     \
-    }
-PV_KERNEL(f32)
-PV_KERNEL(f16)
-
 /* ---- recurrences ----------------------------------------------------------------------------- */
 
 /* One vector of values; n of its lanes exist. */
@@ -451,7 +358,7 @@ static void row_ssm_step(float *h, const float *x, const float *b, const float *
 
 /* ---- activations to int8 --------------------------------------------------------------------- */
 
-/* A group of 32 of a cleared row. */
+/* Group i of a row. */
 INLINE void q8_group(const float *x, char *row, size_t k, size_t i)
 {
     f32x4 v[8];
@@ -465,11 +372,10 @@ INLINE void q8_group(const float *x, char *row, size_t k, size_t i)
     const int32_t bits = top_bits[0] > top_bits[1] ? top_bits[0] : top_bits[1];
     float top;
     __builtin_memcpy(&top, &bits, sizeof top);
-    if (top < ACT_Q8_TINY) return;
-    const bool finite = top <= FLT_MAX;
-    const float d = finite ? top / 127.0f : NAN;
+    const bool finite = top <= FLT_MAX, zero = top < ACT_Q8_TINY;
+    const float d = zero ? 0.0f : finite ? top / 127.0f : NAN;
     s32x4 q[8] = {{0}};
-    if (finite) {
+    if (finite && !zero) {
         const float gain = 127.0f / top;
         UNROLL(8)
         for (size_t j = 0; j < 8; j++) q[j] = f32x4_to_s32(v[j] * gain);
@@ -488,10 +394,19 @@ INLINE void q8_group(const float *x, char *row, size_t k, size_t i)
     }
 }
 
+static void row_quant_q8_part(const float *x, size_t i0, size_t n, size_t k, void *row)
+{
+    const float zeros[32] = {0};
+    const size_t g0 = i0 / 32, g1 = (i0 + n) / 32, n_end = act_q8_n16_at(k) + act_q8_kp(k) / 4;
+    for (size_t g = g0; g < g1; g++) q8_group(x + (g - g0) * 32, row, k, g);
+    if (i0 + n < k) return;
+    for (size_t g = g1; g < act_q8_kp(k) / 32; g++) q8_group(zeros, row, k, g);
+    __builtin_memset((char *)row + n_end, 0, act_q8_row_bytes(k) - n_end);
+}
+
 static void row_quant_q8(const float *x, size_t k, void *row)
 {
-    __builtin_memset(row, 0, act_q8_row_bytes(k));
-    for (size_t i = 0; i < k / 32; i++) q8_group(x + i * 32, row, k, i);
+    row_quant_q8_part(x, 0, k, k, row);
 }
 
 INLINE void f_fill(struct kern *k)
@@ -503,8 +418,8 @@ INLINE void f_fill(struct kern *k)
     k->to_f32[DT_F16] = f16_to_f32;
     k->to_f32[DT_BF16] = bf16_to_f32;
     k->quant_q8 = row_quant_q8;
-    k->add_pv[DT_F32] = add_pv_f32;
-    k->add_pv[DT_F16] = add_pv_f16;
+    k->quant_q8_part = row_quant_q8_part;
+    f_pv_fill(k);
     k->exp_sum = row_exp_sum;
     k->max = row_max;
     k->sum_sq = row_sum_sq;

@@ -1,13 +1,17 @@
 /*
- * q_codes.h: the quantised types taken apart by vectors, for every instruction set.
+ * q_codes.h: packed quantised weights (kern/pack.h) taken apart by vectors, for every instruction
+ * set.
  *
- * A type is a row of constants and two functions on a chunk of 256 items (8 small blocks or one K
- * block):
- *     codes_x(chunk, g)            the 32 codes of items 32 g ...: unsigned, of at most 63, from
- *                                  which ZERO_x is to be taken; or signed (WIDE), of 8 bits
- *     scales_x(chunk, scale, min)  one float per group, in order; min only where the type has it
- * g is a constant after unrolling. A new type is these two, its ZERO_, and its row in
- * KERN_QUANT_TYPES. Layouts: quant/block.h.
+ * A vector holds a slice of a tile: V_LANES of its rows, one in each lane. A type is a row of
+ * constants and two functions:
+ *     pair_x(p, j)                   codes of quads j and j + 4 of a group of 32 items, as dot
+ *                                    products take them: unsigned, of at most 63, from which ZERO_x
+ *                                    is to be taken; or of 8 bits, see wide()
+ *     scales_x(chunk, g, scale, min) one float for each row of the slice, for group g of 32 items,
+ *                                    or two where 16 items share a scale; min only where the type
+ *                                    has it
+ * A new type is these two, its ZERO_, its HEAD_ and its row in KERN_QUANT_TYPES (kern_impl.h), and
+ * its layout in pack.c.
  */
 #ifndef KERN_SIMD_Q_CODES_H
 #define KERN_SIMD_Q_CODES_H
@@ -17,318 +21,258 @@
 
 enum { WIDE = 128 };
 
-struct codes {
-    u8x16 lo, hi; /* items 0..15, 16..31 */
+enum {
+    QUAD_BYTES = 4 * PACK_ROWS,    /* of a vector of codes of a tile */
+    N_SLICE = PACK_ROWS / V_LANES, /* of a tile */
+    N_PAIR = 4,                    /* of a group */
 };
 
-/* Bits of each byte, moved to the bottom. */
-INLINE u8x16 field(u8x16 v, unsigned shift, uint8_t mask)
+struct pair {
+    vb lo, hi;
+};
+
+struct chunk {           /* a slice of up to 256 items of a tile */
+    const uint8_t *head; /* of the whole tile: scales come first */
+    size_t n_block;
+    size_t row; /* first one of the slice */
+};
+
+/* ---- codes ----------------------------------------------------------------------------------- */
+
+/* Signed codes of 8 bits; with 128 on top where the level multiplies them so. */
+INLINE vb wide(vb v)
 {
-    return (u8x16)((u16x8)v >> (uint16_t)shift) & mask;
+    return WIDE_IS_OFFSET ? v ^ 0x80 : v;
 }
 
-/* Nibbles of 16 bytes: the low ones first. */
-INLINE struct codes nibbles(const uint8_t *p)
+INLINE vb quad_at(const uint8_t *p, size_t i)
 {
-    const u8x16 v = load_u8x16(p);
-    return (struct codes){v & 15, field(v, 4, 15)};
+    return load_vb(p + i * QUAD_BYTES);
 }
 
-/* The f16 at p, p + stride, ...: one per small block. */
-INLINE void f16_of_blocks(const uint8_t *p, size_t stride, f32x4 out[2])
+INLINE struct pair pair_nibbles(const uint8_t *p, size_t j)
 {
-    const u16x8 h = {load_u16(p),
-                     load_u16(p + stride),
-                     load_u16(p + 2 * stride),
-                     load_u16(p + 3 * stride),
-                     load_u16(p + 4 * stride),
-                     load_u16(p + 5 * stride),
-                     load_u16(p + 6 * stride),
-                     load_u16(p + 7 * stride)};
-    f16x8_to_f32(h, out);
+    const vb v = quad_at(p, j);
+    return (struct pair){v & 15, moved(v, 4, 0, 15)};
 }
 
-INLINE f32x4 f16_to_all(const uint8_t *p)
+/* Two bits of each of four quads in a vector: of quad j, and in the next vector of quad j + 4. */
+INLINE struct pair pair_twos(const uint8_t *p, size_t j, unsigned to)
 {
-    f32x4 out[2];
-    const uint16_t h = load_u16(p);
-    f16x8_to_f32((u16x8){h, h, h, h, h, h, h, h}, out);
-    return out[0];
+    const unsigned from = 2 * (unsigned)j;
+    return (struct pair){moved(quad_at(p, 0), from, to, (uint8_t)(3u << to)),
+                         moved(quad_at(p, 1), from, to, (uint8_t)(3u << to))};
 }
 
-/* ---- small blocks ---------------------------------------------------------------------------- */
-
-INLINE struct codes codes_q4_0(const uint8_t *chunk, size_t g)
+/* One bit of each of eight quads. */
+INLINE struct pair pair_ones(const uint8_t *p, size_t j, unsigned to)
 {
-    return nibbles(chunk + g * Q4_0_BYTES + 2);
+    const vb v = quad_at(p, 0);
+    const uint8_t mask = (uint8_t)(1u << to);
+    return (struct pair){moved(v, (unsigned)j, to, mask), moved(v, (unsigned)j + 4, to, mask)};
 }
 
-INLINE void scales_q4_0(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
+/* Nibbles below what is already in place. */
+INLINE struct pair over_nibbles(struct pair high, const uint8_t *p, size_t j)
 {
-    (void)min;
-    f16_of_blocks(chunk, Q4_0_BYTES, scale);
+    const vb v = quad_at(p, j);
+    return (struct pair){over_low_nibbles(high.lo, v), over_high_nibbles(high.hi, v)};
 }
 
-INLINE struct codes codes_q4_1(const uint8_t *chunk, size_t g)
+INLINE struct pair both(struct pair a, struct pair b)
 {
-    return nibbles(chunk + g * Q4_1_BYTES + 4);
+    return (struct pair){a.lo | b.lo, a.hi | b.hi};
 }
 
-INLINE void scales_q4_1(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
+INLINE struct pair pair_q4_0(const uint8_t *p, size_t j)
 {
-    f16_of_blocks(chunk, Q4_1_BYTES, scale);
-    f16_of_blocks(chunk + 2, Q4_1_BYTES, min);
-    min[0] = -min[0];
-    min[1] = -min[1];
+    return pair_nibbles(p, j);
 }
 
-/* Bit i of the 32 at p to bit 4 of byte i. */
-INLINE struct codes fifth_bits(const uint8_t *p)
+INLINE struct pair pair_q4_1(const uint8_t *p, size_t j)
 {
-    const u8x16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    const u8x16 of_lo = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
-    const uint32_t word = load_u32(p);
-    const u8x16 all = (u8x16)(u32x4){word, word, word, word};
-    const u8x16 lo = table_u8x16(all, of_lo) & bit;
-    const u8x16 hi = table_u8x16(all, of_lo + 2) & bit;
-    return (struct codes){(u8x16)(lo == bit) & 16, (u8x16)(hi == bit) & 16};
+    return pair_nibbles(p, j);
 }
 
-INLINE struct codes codes_q5(const uint8_t *high, const uint8_t *low)
+INLINE struct pair pair_q4_k(const uint8_t *p, size_t j)
 {
-    const struct codes c = nibbles(low);
-    const struct codes top = fifth_bits(high);
-    return (struct codes){c.lo | top.lo, c.hi | top.hi};
+    return pair_nibbles(p, j);
 }
 
-INLINE struct codes codes_q5_0(const uint8_t *chunk, size_t g)
+INLINE struct pair pair_q5_0(const uint8_t *p, size_t j)
 {
-    return codes_q5(chunk + g * Q5_0_BYTES + 2, chunk + g * Q5_0_BYTES + 6);
+    return over_nibbles(pair_ones(p, j, 4), p + QUAD_BYTES, j);
 }
 
-INLINE void scales_q5_0(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
+INLINE struct pair pair_q5_1(const uint8_t *p, size_t j)
 {
-    (void)min;
-    f16_of_blocks(chunk, Q5_0_BYTES, scale);
+    return pair_q5_0(p, j);
 }
 
-INLINE struct codes codes_q5_1(const uint8_t *chunk, size_t g)
+INLINE struct pair pair_q5_k(const uint8_t *p, size_t j)
 {
-    return codes_q5(chunk + g * Q5_1_BYTES + 4, chunk + g * Q5_1_BYTES + 8);
+    return pair_q5_0(p, j);
 }
 
-INLINE void scales_q5_1(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
+INLINE struct pair pair_q8_0(const uint8_t *p, size_t j)
 {
-    f16_of_blocks(chunk, Q5_1_BYTES, scale);
-    f16_of_blocks(chunk + 2, Q5_1_BYTES, min);
-    min[0] = -min[0];
-    min[1] = -min[1];
+    return (struct pair){wide(quad_at(p, j)), wide(quad_at(p, j + 4))};
 }
 
-INLINE struct codes codes_q8_0(const uint8_t *chunk, size_t g)
-{
-    const uint8_t *q = chunk + g * Q8_0_BYTES + 2;
-    return (struct codes){load_u8x16(q), load_u8x16(q + 16)};
-}
-
-INLINE void scales_q8_0(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
-{
-    (void)min;
-    f16_of_blocks(chunk, Q8_0_BYTES, scale);
-}
-
-INLINE struct codes codes_iq4(const uint8_t *p)
+INLINE struct pair pair_iq4_nl(const uint8_t *p, size_t j)
 {
     const s8x16 values = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-    const struct codes c = nibbles(p);
-    return (struct codes){table_u8x16((u8x16)values, c.lo), table_u8x16((u8x16)values, c.hi)};
+    const struct pair w = pair_nibbles(p, j);
+    const u8x16 table = WIDE_IS_OFFSET ? (u8x16)values ^ 0x80 : (u8x16)values;
+    return (struct pair){table_vb(table, w.lo), table_vb(table, w.hi)};
 }
 
-INLINE struct codes codes_iq4_nl(const uint8_t *chunk, size_t g)
+INLINE struct pair pair_iq4_xs(const uint8_t *p, size_t j)
 {
-    return codes_iq4(chunk + g * IQ4_NL_BYTES + 2);
+    return pair_iq4_nl(p, j);
 }
 
-INLINE void scales_iq4_nl(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
-{
-    (void)min;
-    f16_of_blocks(chunk, IQ4_NL_BYTES, scale);
-}
-
-INLINE struct codes codes_mxfp4(const uint8_t *chunk, size_t g)
+INLINE struct pair pair_mxfp4(const uint8_t *p, size_t j)
 {
     const u8x16 values = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
-    const struct codes c = nibbles(chunk + g * MXFP4_BYTES + 1);
-    return (struct codes){table_u8x16(values, c.lo), table_u8x16(values, c.hi)};
+    const struct pair w = pair_nibbles(p, j);
+    return (struct pair){table_vb(values, w.lo), table_vb(values, w.hi)};
+}
+
+INLINE struct pair pair_q2_k(const uint8_t *p, size_t j)
+{
+    return pair_twos(p, j, 0);
+}
+
+INLINE struct pair pair_q3_k(const uint8_t *p, size_t j)
+{
+    return both(pair_ones(p, j, 2), pair_twos(p + QUAD_BYTES, j, 0));
+}
+
+INLINE struct pair pair_q6_k(const uint8_t *p, size_t j)
+{
+    return over_nibbles(pair_twos(p, j, 4), p + 2 * QUAD_BYTES, j);
+}
+
+/* ---- scales ---------------------------------------------------------------------------------- */
+
+/* Number i of the chunk's f16 numbers. */
+INLINE vf half_at(const struct chunk *c, size_t i)
+{
+    return load_vf_f16(c->head + (i * PACK_ROWS + c->row) * 2);
+}
+
+/* Byte i of what begins `at` bytes into the chunk. */
+INLINE vrows byte_at(const struct chunk *c, size_t at, size_t i)
+{
+    return load_rows(c->head + at + i * PACK_ROWS, c->row);
+}
+
+/* Value i of n with six bits. */
+INLINE vi six_at(const struct chunk *c, size_t at, size_t n, size_t i)
+{
+    const vrows low = byte_at(c, at, i % (n / 2)) >> (int)(i / (n / 2) * 4) & 15;
+    const vrows high = byte_at(c, at, n / 2 + i % (n / 4)) >> (int)(i / (n / 4) * 2) & 3;
+    return rows_to_vi(low | high << 4, c->row);
+}
+
+INLINE void scales_q4_0(const struct chunk *c, size_t g, vf *scale, vf *min)
+{
+    (void)min;
+    scale[0] = half_at(c, g);
+}
+
+INLINE void scales_q5_0(const struct chunk *c, size_t g, vf *scale, vf *min)
+{
+    scales_q4_0(c, g, scale, min);
+}
+
+INLINE void scales_q8_0(const struct chunk *c, size_t g, vf *scale, vf *min)
+{
+    scales_q4_0(c, g, scale, min);
+}
+
+INLINE void scales_iq4_nl(const struct chunk *c, size_t g, vf *scale, vf *min)
+{
+    scales_q4_0(c, g, scale, min);
+}
+
+INLINE void scales_q4_1(const struct chunk *c, size_t g, vf *scale, vf *min)
+{
+    scale[0] = half_at(c, g);
+    min[0] = -half_at(c, c->n_block + g);
+}
+
+INLINE void scales_q5_1(const struct chunk *c, size_t g, vf *scale, vf *min)
+{
+    scales_q4_1(c, g, scale, min);
 }
 
 /* 2^(e - 128), where 0 and 1 are subnormal */
-INLINE f32x4 mxfp4_scale(u32x4 e)
-{
-    const u32x4 subnormal = (u32x4)((s32x4)e < 2);
-    return (f32x4)((subnormal & ((e + 1) << 21)) | (~subnormal & ((e - 1) << 23)));
-}
-
-INLINE void scales_mxfp4(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
+INLINE void scales_mxfp4(const struct chunk *c, size_t g, vf *scale, vf *min)
 {
     (void)min;
-    const size_t b = MXFP4_BYTES;
-    scale[0] = mxfp4_scale((u32x4){chunk[0], chunk[b], chunk[2 * b], chunk[3 * b]});
-    scale[1] = mxfp4_scale((u32x4){chunk[4 * b], chunk[5 * b], chunk[6 * b], chunk[7 * b]});
+    const vi e = rows_to_vi(byte_at(c, 0, g), c->row);
+    scale[0] = vf_select(e < 2, (vf)((e + 1) << 21), (vf)((e - 1) << 23));
 }
 
-/* ---- blocks of 256 --------------------------------------------------------------------------- */
-
-/* Two bits of items 32 g ...: byte l of 32 holds items l, l + 32, l + 64, l + 96 of a half. */
-INLINE struct codes two_bits(const uint8_t *qs, size_t g)
+INLINE void scales_q2_k(const struct chunk *c, size_t g, vf *scale, vf *min)
 {
-    const uint8_t *p = qs + g / 4 * 32;
-    const unsigned shift = (unsigned)(g % 4 * 2);
-    return (struct codes){field(load_u8x16(p), shift, 3), field(load_u8x16(p + 16), shift, 3)};
-}
-
-/* Bit g of 32 bytes as the given value. */
-INLINE struct codes one_bit(const uint8_t *p, size_t g, uint8_t value)
-{
-    const uint8_t bit = (uint8_t)(1u << g);
-    const u8x16 lo = (u8x16)((load_u8x16(p) & bit) == bit);
-    const u8x16 hi = (u8x16)((load_u8x16(p + 16) & bit) == bit);
-    return (struct codes){lo & value, hi & value};
-}
-
-INLINE struct codes codes_q2_k(const uint8_t *chunk, size_t g)
-{
-    return two_bits(chunk + 16, g);
-}
-
-/* 16 unsigned bytes as floats, each times d */
-INLINE void scaled_u8x16(u8x16 v, f32x4 d, f32x4 *out)
-{
-    const u32x4 words = (u32x4)v;
-    for (int i = 0; i < 4; i++) out[i] = d * u8x4_to_f32(words[i]);
-}
-
-INLINE void scaled_s8x16(u8x16 v, f32x4 d, f32x4 *out)
-{
-    const u32x4 words = (u32x4)v;
-    for (int i = 0; i < 4; i++) out[i] = d * s8x4_to_f32(words[i]);
-}
-
-INLINE void scales_q2_k(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
-{
-    const u8x16 both = load_u8x16(chunk);
-    scaled_u8x16(both & 15, f16_to_all(chunk + 80), scale);
-    scaled_u8x16(field(both, 4, 15), f16_to_all(chunk + 82), min);
-}
-
-INLINE struct codes codes_q3_k(const uint8_t *chunk, size_t g)
-{
-    const struct codes c = two_bits(chunk + 32, g);
-    const struct codes top = one_bit(chunk, g, 4);
-    return (struct codes){c.lo | top.lo, c.hi | top.hi};
-}
-
-INLINE void scales_q3_k(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
-{
-    (void)min;
-    const uint8_t *packed = chunk + 96;
-    const uint32_t a = load_u32(packed);
-    const uint32_t b = load_u32(packed + 4);
-    const uint32_t top =
-        load_u32(packed + 8); /* byte j: the high bits of scales j, j + 4, j + 8, j + 12 */
-    const uint32_t low4 = 0x0f0f0f0f;
-    const uint32_t high2 = 0x30303030;
-    const u32x4 six = {(a & low4) | (top << 4 & high2), (b & low4) | (top << 2 & high2),
-                       (a >> 4 & low4) | (top & high2), (b >> 4 & low4) | (top >> 2 & high2)};
-    scaled_s8x16((u8x16)six - 32, f16_to_all(chunk + 108), scale);
-}
-
-INLINE struct codes codes_q4_k(const uint8_t *chunk, size_t g)
-{
-    const uint8_t *p = chunk + 16 + g / 2 * 32;
-    const unsigned shift = (unsigned)(g % 2 * 4);
-    return (struct codes){field(load_u8x16(p), shift, 15), field(load_u8x16(p + 16), shift, 15)};
-}
-
-/* 8 scales and 8 minimums of 6 bits: bytes 0..3 and 4..7 hold the first four of each; bytes
- * 8..11 the low nibbles of the others, whose high bits are on top of bytes 0..7. */
-INLINE void scales_q4_k(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
-{
-    const uint32_t a = load_u32(chunk + 4);
-    const uint32_t b = load_u32(chunk + 8);
-    const uint32_t c = load_u32(chunk + 12);
-    const f32x4 d = f16_to_all(chunk);
-    const f32x4 dmin = f16_to_all(chunk + 2);
-    scale[0] = d * u8x4_to_f32(a & 0x3f3f3f3f);
-    scale[1] = d * u8x4_to_f32((c & 0x0f0f0f0f) | (a >> 2 & 0x30303030));
-    min[0] = dmin * u8x4_to_f32(b & 0x3f3f3f3f);
-    min[1] = dmin * u8x4_to_f32((c >> 4 & 0x0f0f0f0f) | (b >> 2 & 0x30303030));
-}
-
-INLINE struct codes codes_q5_k(const uint8_t *chunk, size_t g)
-{
-    const struct codes c = codes_q4_k(chunk + 32, g);
-    const struct codes top = one_bit(chunk + 16, g, 16);
-    return (struct codes){c.lo | top.lo, c.hi | top.hi};
-}
-
-INLINE void scales_q5_k(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
-{
-    scales_q4_k(chunk, scale, min);
-}
-
-/* Two bits of each byte to bits 4 and 5; group g % 4 of a half. */
-INLINE u8x16 two_bits_up(u8x16 v, size_t g)
-{
-    const u16x8 w = (u16x8)v;
-    const u16x8 moved = g % 4 == 0 ? w << 4 : g % 4 == 1 ? w << 2 : g % 4 == 2 ? w : w >> 2;
-    return (u8x16)moved & 0x30;
-}
-
-INLINE struct codes codes_q6_k(const uint8_t *chunk, size_t g)
-{
-    const uint8_t *low = chunk + g / 4 * 64 + g % 2 * 32;
-    const uint8_t *high = chunk + 128 + g / 4 * 32;
-    const unsigned shift = (unsigned)(g % 4 / 2 * 4);
-    return (struct codes){field(load_u8x16(low), shift, 15) | two_bits_up(load_u8x16(high), g),
-                          field(load_u8x16(low + 16), shift, 15) |
-                              two_bits_up(load_u8x16(high + 16), g)};
-}
-
-INLINE void scales_q6_k(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
-{
-    (void)min;
-    scaled_s8x16(load_u8x16(chunk + 192), f16_to_all(chunk + 208), scale);
-}
-
-INLINE struct codes codes_iq4_xs(const uint8_t *chunk, size_t g)
-{
-    return codes_iq4(chunk + 8 + g * 16);
-}
-
-INLINE void scales_iq4_xs(const uint8_t *chunk, f32x4 *scale, f32x4 *min)
-{
-    (void)min;
-    const uint32_t low = load_u32(chunk + 4);  /* nibble g: low bits of scale g */
-    const uint32_t high = load_u16(chunk + 2); /* pair g: its high bits */
-    uint64_t six = 0;
-    for (unsigned g = 0; g < 8; g++) {
-        six |= (uint64_t)((low >> 4 * g & 15) | (high >> 2 * g & 3) << 4) << 8 * g;
+    UNROLL(2)
+    for (size_t h = 0; h < 2; h++) {
+        const vrows v = byte_at(c, 4 * PACK_ROWS, 2 * g + h);
+        scale[h] = half_at(c, 0) * vi_to_vf(rows_to_vi(v & 15, c->row));
+        min[h] = half_at(c, 1) * vi_to_vf(rows_to_vi(v >> 4, c->row));
     }
-    const f32x4 d = f16_to_all(chunk);
-    scale[0] = d * (u8x4_to_f32((uint32_t)six) - 32.0f);
-    scale[1] = d * (u8x4_to_f32((uint32_t)(six >> 32)) - 32.0f);
+}
+
+INLINE void scales_q3_k(const struct chunk *c, size_t g, vf *scale, vf *min)
+{
+    (void)min;
+    UNROLL(2)
+    for (size_t h = 0; h < 2; h++)
+        scale[h] = half_at(c, 0) * vi_to_vf(six_at(c, 2 * PACK_ROWS, 16, 2 * g + h) - 32);
+}
+
+INLINE void scales_q4_k(const struct chunk *c, size_t g, vf *scale, vf *min)
+{
+    scale[0] = half_at(c, 0) * vi_to_vf(six_at(c, 4 * PACK_ROWS, 16, g));
+    min[0] = half_at(c, 1) * vi_to_vf(six_at(c, 4 * PACK_ROWS, 16, 8 + g));
+}
+
+INLINE void scales_q5_k(const struct chunk *c, size_t g, vf *scale, vf *min)
+{
+    scales_q4_k(c, g, scale, min);
+}
+
+INLINE void scales_q6_k(const struct chunk *c, size_t g, vf *scale, vf *min)
+{
+    (void)min;
+    UNROLL(2)
+    for (size_t h = 0; h < 2; h++) {
+        const vrows v = byte_at(c, 2 * PACK_ROWS, 2 * g + h);
+        scale[h] = half_at(c, 0) * rows_s8_to_vf(v, c->row);
+    }
+}
+
+INLINE void scales_iq4_xs(const struct chunk *c, size_t g, vf *scale, vf *min)
+{
+    (void)min;
+    scale[0] = half_at(c, 0) * vi_to_vf(six_at(c, 2 * PACK_ROWS, 8, g) - 32);
 }
 
 /* ---- the types as constants ------------------------------------------------------------------ */
 
 struct qtype {
-    struct codes (*codes)(const uint8_t *chunk, size_t g);
-    void (*scales)(const uint8_t *chunk, f32x4 *scale, f32x4 *min);
+    struct pair (*pair)(const uint8_t *p, size_t j);
+    void (*scales)(const struct chunk *c, size_t g, vf *scale, vf *min);
+    enum dtype type;
     size_t block_items, block_bytes;
+    size_t head;  /* bytes of a block that are not codes */
     size_t group; /* 16 or 32 */
     int has_min;
     int zero;
+    int is_arranged; /* q_mul.h: pair gives what T_ARRANGE has made */
 };
 
 enum { /* what the codes of a type are too large by: a power of two, 0, or WIDE */
@@ -348,8 +292,9 @@ enum { /* what the codes of a type are too large by: a power of two, 0, or WIDE 
 };
 
 #define QTYPE(NAME, name, block, group, has_min)                                                   \
-    static const struct qtype qt_##name = {codes_##name, scales_##name, block,      NAME##_BYTES,  \
-                                           group,        has_min,       ZERO_##name};
+    static const struct qtype qt_##name = {                                                        \
+        pair_##name, scales_##name, DT_##NAME, block,       NAME##_BYTES,                          \
+        HEAD_##name, group,         has_min,   ZERO_##name, 0};
 KERN_QUANT_TYPES(QTYPE)
 
 /* ---- taking the zero out --------------------------------------------------------------------- */
@@ -366,14 +311,10 @@ INLINE int zero_shift(int zero)
     return has_zero(zero) ? 7 - __builtin_ctz((unsigned)zero) : 0;
 }
 
-/* What the sums of a tile's columns start from. */
-INLINE void t_start(const int32_t *n, size_t stride, int n_col, int zero, vi *sum)
+/* What a sum of the group with this n starts from. */
+INLINE vi sum_start(const int32_t *n, int zero)
 {
-    UNROLL(16)
-    for (int c = 0; c < n_col; c++) {
-        sum[c] = (vi){0};
-        if (has_zero(zero)) sum[c] += n[(size_t)c * stride / sizeof *n] >> zero_shift(zero);
-    }
+    return has_zero(zero) ? (vi){0} + (*n >> zero_shift(zero)) : (vi){0};
 }
 
 #endif

@@ -5,9 +5,9 @@
  * The inputs of a group whose code is not 0 are taken four at a time: their columns are walked side
  * by side, a vector of each is interleaved to quads, and one dot product adds four inputs to the
  * integer sums of V_LANES rows. Sums wait in a buffer of COLS_ROWS rows until the group is
- * complete; then they are scaled into the lane. A row's integer sum is exact, so leaving zeros out
- * does not change it; a group without any input adds 0 to the lane and is skipped, unless its scale
- * says that an activation was not finite.
+ * complete; then they are scaled into the total. A row's integer sum is exact, so leaving zeros out
+ * does not change it; a group without any input adds 0 to the total and is skipped, unless its
+ * scale says that an activation was not finite.
  *
  * Walked in this order, memory is read in runs as long as the rows of a call, so a call should have
  * some hundreds of them; the next four columns are fetched ahead. 8192 x 2048 of Q8_0, one thread,
@@ -40,7 +40,7 @@ struct col_quad { /* up to four inputs of a group; where there are fewer, their 
 struct col_sums {
     size_t n_row; /* padded */
     int32_t sum[COLS_ROWS];
-    float lane[COLS_ROWS];
+    float total[COLS_ROWS];
 };
 
 /* A matrix from the first wanted row on. */
@@ -60,12 +60,11 @@ INLINE struct col_view col_view_new(const struct kern_mul *a, size_t r0, struct 
                              .column_bytes = column_bytes};
 }
 
-/* The inputs of lane j that are to be multiplied. */
-INLINE size_t list_quads(const struct act *x, size_t j, size_t n_group, struct qtype t,
-                         struct col_quad *list)
+/* The inputs that are to be multiplied. */
+INLINE size_t list_quads(const struct act *x, size_t n_group, struct col_quad *list)
 {
     size_t n_quad = 0;
-    for (size_t g = j; g < n_group; g += CHUNK / t.group) {
+    for (size_t g = 0; g < n_group; g++) {
         if (x->d[g] == 0.0f) continue;
         uint8_t in[COLS_GROUP + 4] = {0};
         int8_t code[COLS_GROUP + 4] = {0};
@@ -111,7 +110,7 @@ INLINE void add_rows(vb quad, size_t r, int32_t four, const struct col_group *g,
         return;
     }
     const vf scale = load_vf_f16(g->scale + 2 * r) * g->d;
-    store_vf(s->lane + r, vf_fma(vi_to_vf(sum), scale, load_vf(s->lane + r)));
+    store_vf(s->total + r, vf_fma(vi_to_vf(sum), scale, load_vf(s->total + r)));
 }
 
 INLINE void add_quad(const struct col_view *v, const struct col_quad *q,
@@ -128,7 +127,7 @@ INLINE void add_quad(const struct col_view *v, const struct col_quad *q,
                           .d = x->d[q->group],
                           .is_first = q->is_first,
                           .is_last = q->is_last};
-    t_start(x->n + q->group, 0, 1, t.zero, &g.start);
+    g.start = sum_start(x->n + q->group, t.zero);
     const size_t n_bytes = s->n_row >> is_nibbles;
     for (size_t at = 0; at < n_bytes; at += sizeof(vb)) {
         vb quad[4];
@@ -160,14 +159,10 @@ INLINE void cols_part(const struct kern_mul *a, size_t c, size_t r0, size_t n_ro
     const struct act x = act_view(a, c, t);
     float *const y = a->y + c * a->y_stride + r0;
     s.n_row = cols_padded(n_row);
-    for (size_t r = 0; r < n_row; r++) y[r] = 0.0f;
-    for (size_t j = 0; j < CHUNK / t.group; j++) {
-        const size_t n = list_quads(&x, j, a->k / t.group, t, list);
-        __builtin_memset(s.lane, 0, s.n_row * sizeof *s.lane);
-        for (size_t i = 0; i < n; i++)
-            add_quad(&v, &list[i], &list[i + 1 < n ? i + 1 : i], &x, t, &s);
-        for (size_t r = 0; r < n_row; r++) y[r] += s.lane[r];
-    }
+    const size_t n = list_quads(&x, a->k / COLS_GROUP, list);
+    __builtin_memset(s.total, 0, s.n_row * sizeof *s.total);
+    for (size_t i = 0; i < n; i++) add_quad(&v, &list[i], &list[i + 1 < n ? i + 1 : i], &x, t, &s);
+    __builtin_memcpy(y, s.total, n_row * sizeof *y);
 }
 
 INLINE void mul_by_cols(const struct kern_mul *a, struct qtype t)

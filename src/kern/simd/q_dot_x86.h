@@ -11,52 +11,49 @@
 #include "kern/simd/q_codes.h"
 
 #define T_COLS 4
-#define T_CODES(codes, zero) (codes)
+#define T_SLICES(n_col) 1
 
-/* Quads whose pair sums, 2 * code * 127 each, add up below 2^15; without a zero codes reach 31. */
-INLINE size_t quads_in_16_bits(int zero)
+/* Pairs of quads whose sums of two products, 2 * code * 127 each, add up below 2^15; without a zero
+ * codes reach 31. */
+INLINE size_t pairs_in_16_bits(int zero)
 {
-    return zero == WIDE ? 1 : zero == 32 ? 2 : zero == 16 || zero == 0 ? 4 : 8;
+    return zero == WIDE ? 1 : zero == 32 ? 2 : 4;
 }
 
-INLINE vmi four_of(const int8_t *x)
+/* Sums of two products in 16 bits. */
+INLINE vmi twos(vb w, const int8_t *x, int zero)
 {
-    int32_t four;
-    __builtin_memcpy(&four, x, sizeof four);
-    return MM(set1_epi32)(four);
+    const vmi four = four_of(x);
+    if (zero != WIDE) return MM(maddubs_epi16)((vmi)w, four);
+    return MM(maddubs_epi16)(MM(abs_epi8)((vmi)w), MM(sign_epi8)(four, (vmi)w));
 }
 
-INLINE vmi load_quad(const uint8_t *w)
+INLINE void t_group(const uint8_t *p, struct qtype t, const int8_t *x, size_t stride, int n_col,
+                    vi *a, vi *b)
 {
-    vmi v;
-    __builtin_memcpy(&v, w, sizeof v);
-    return v;
-}
-
-INLINE void t_dot(const uint8_t *w, const int8_t *x, const int32_t *n, size_t stride, size_t n_quad,
-                  int n_col, int zero, vi *sum)
-{
-    const size_t fit = quads_in_16_bits(zero);
-    const size_t run = fit < n_quad ? fit : n_quad;
+    const size_t run = pairs_in_16_bits(t.zero);
     const vmi ones = MM(set1_epi16)(1);
-    t_start(n, stride, n_col, zero, sum);
-    UNROLL(8)
-    for (size_t i = 0; i < n_quad; i += run) {
-        vmi pairs[T_COLS];
-        UNROLL(8)
-        for (size_t j = 0; j < run; j++) {
-            const vmi quad = load_quad(w + (i + j) * sizeof(vmi));
-            const vmi abs = zero == WIDE ? MM(abs_epi8)(quad) : quad;
+    UNROLL(4)
+    for (size_t i = 0; i < N_PAIR; i += run) {
+        vmi lo[T_COLS];
+        vmi hi[T_COLS];
+        UNROLL(4)
+        for (size_t j = i; j < i + run; j++) {
+            const struct pair w = t.pair(p, j);
             UNROLL(4)
             for (int c = 0; c < n_col; c++) {
-                vmi four = four_of(x + (size_t)c * stride + 4 * (i + j));
-                if (zero == WIDE) four = MM(sign_epi8)(four, quad);
-                const vmi p = MM(maddubs_epi16)(abs, four);
-                pairs[c] = j ? MM(add_epi16)(pairs[c], p) : p;
+                const int8_t *const at = x + (size_t)c * stride + 4 * j;
+                const vmi l = twos(w.lo, at, t.zero);
+                const vmi h = twos(w.hi, at + 16, t.zero);
+                lo[c] = j > i ? MM(add_epi16)(lo[c], l) : l;
+                hi[c] = j > i ? MM(add_epi16)(hi[c], h) : h;
             }
         }
         UNROLL(4)
-        for (int c = 0; c < n_col; c++) sum[c] += (vi)MM(madd_epi16)(pairs[c], ones);
+        for (int c = 0; c < n_col; c++) {
+            a[c] += (vi)MM(madd_epi16)(lo[c], ones);
+            b[c] += (vi)MM(madd_epi16)(hi[c], ones);
+        }
     }
 }
 

@@ -2,29 +2,34 @@
  * q_mul.h: quantised weights times int8 activations, for every instruction set; the order of sums
  * is that of kern_impl.h.
  *
- * Few columns (direct): a row is decoded in registers, 256 items at a time, straight from the
- * mapped file; the integer sums of a chunk's groups become the lanes of one vector, which one fma
- * takes. Bound by memory.
+ * Weights come as tiles of 16 rows (kern/pack.h), of which a vector holds V_LANES: no sum crosses
+ * lanes. Few columns are multiplied straight from the tile, its codes being decoded in registers;
+ * that is bound by memory. For many columns the tile is decoded once into scratch, and all columns
+ * sweep over it, T_COLS at a time. Rows that are not packed are packed into scratch first.
  *
- * Many columns (tiled): T_ROWS rows are decoded once into scratch, 4 items of each row side by
- * side, so that a vector has a row per lane and needs no sums across lanes; all columns then sweep
- * over the tile, T_COLS at a time. To keep the order, the tile is sorted by lane: group j of all
- * chunks, then group j + 1. The file that includes this one supplies
- *     T_COLS                 columns of a register tile
- *     T_CODES(codes, zero)   codes as the tile stores them: an offset may be added
- *     t_dot(w, x, n, stride, n_quad, n_col, zero, sum)
- *                            sum[c] = exact dot product of 4 n_quad items of all rows with
- *                            column c; columns are `stride` bytes apart
+ * The file that includes this one supplies
+ *     T_COLS                                 columns of a register tile
+ *     T_SLICES(n_col)                        slices of a register tile of so many columns
+ *     t_group(p, t, x, stride, n_col, a, b)  adds the exact dot products of a group of 32 items of
+ *                                            a slice with n_col columns, `stride` bytes apart: of
+ *                                            items 0..15 to a[c], of 16..31 to b[c]; the latter may
+ *                                            go to a[c] too where the group has one scale
+ * and may supply
+ *     T_ARRANGE(w)                           changes the N_PAIR pairs of codes of a slice to the
+ *                                            order in which t_group wants them from a decoded tile
+ *                                            (t.is_arranged)
  */
 #ifndef KERN_SIMD_Q_MUL_H
 #define KERN_SIMD_Q_MUL_H
 
 #include "kern/simd/q_codes.h"
 
+#ifndef T_ARRANGE
+#define T_ARRANGE(w) (void)(w)
+#endif
+
 enum {
-    TILE_COLS_MIN = 3, /* fewer columns are multiplied directly */
-    TAIL_BYTES_MAX = 8 * Q8_0_BYTES,
-    PREFETCH_BYTES = 2048, /* 13 instead of 10 GB/s on one core; more than 2 KB ahead adds little */
+    DECODE_COLS_MIN = 2 * T_COLS + 1, /* with fewer columns, decoding while multiplying is faster */
 };
 
 /* ---- views ----------------------------------------------------------------------------------- */
@@ -48,262 +53,295 @@ INLINE struct act act_view(const struct kern_mul *a, size_t c, struct qtype t)
     };
 }
 
-INLINE size_t chunk_bytes(struct qtype t)
-{
-    return CHUNK / t.block_items * t.block_bytes;
-}
-
-/* Chunk i of a row of k items. A partial one is completed, in tail, with zero blocks, whose scales
- * are zero. */
-INLINE const uint8_t *chunk_at(const uint8_t *row, size_t k, size_t i, struct qtype t,
-                               uint8_t tail[TAIL_BYTES_MAX])
-{
-    const uint8_t *const chunk = row + i * chunk_bytes(t);
-    if (t.block_items == CHUNK || (i + 1) * CHUNK <= k) return chunk;
-    __builtin_memset(tail, 0, TAIL_BYTES_MAX);
-    __builtin_memcpy(tail, chunk, k % CHUNK / t.block_items * t.block_bytes);
-    return tail;
-}
-
-/* ---- direct ---------------------------------------------------------------------------------- */
-
-/* Integer sums of groups 4 i ... of a chunk. */
-INLINE s32x4 group_sums(const uint8_t *w, const int8_t *x, size_t i, struct qtype t)
-{
-    const int wide = t.zero == WIDE;
-    s32x4 v[4];
-    if (t.group == 32) {
-        UNROLL(4)
-        for (size_t j = 0; j < 4; j++) {
-            const struct codes c = t.codes(w, 4 * i + j);
-            const int8_t *xg = x + (4 * i + j) * 32;
-            v[j] = dot32(c.lo, c.hi, load_s8x16(xg), load_s8x16(xg + 16), wide);
-        }
-    } else {
-        UNROLL(2)
-        for (size_t j = 0; j < 2; j++) {
-            const struct codes c = t.codes(w, 2 * i + j);
-            const int8_t *xg = x + (2 * i + j) * 32;
-            v[2 * j] = dot16(c.lo, load_s8x16(xg), wide);
-            v[2 * j + 1] = dot16(c.hi, load_s8x16(xg + 16), wide);
-        }
-    }
-    return sums4(v);
-}
-
-INLINE void add_chunk(const uint8_t *w, const struct act *x, size_t i_chunk, struct qtype t,
-                      f32x4 *lane)
-{
-    const size_t n_vec = CHUNK / t.group / 4;
-    f32x4 scale[4];
-    f32x4 min[4];
-    f32x4 d[4];
-    t.scales(w, scale, min);
-    d[0] = load_f32x4(x->d + i_chunk * 8);
-    d[1] = load_f32x4(x->d + i_chunk * 8 + 4);
-    if (t.group == 16) {
-        twice4(d[1], d + 2);
-        twice4(d[0], d);
-    }
-    UNROLL(4)
-    for (size_t i = 0; i < n_vec; i++) {
-        const size_t g = (i_chunk * n_vec + i) * 4;
-        s32x4 sum = group_sums(w, x->q + i_chunk * CHUNK, i, t);
-        if (has_zero(t.zero)) sum += load_s32x4(x->n + g) >> zero_shift(t.zero);
-        lane[i] = fma4(s32x4_to_f32(sum), scale[i] * d[i], lane[i]);
-        if (t.has_min) lane[i] = fnma4(min[i], load_f32x4(x->s + g), lane[i]);
-    }
-}
-
-INLINE float dot_row(const uint8_t *w, const struct act *x, size_t k, struct qtype t)
-{
-    uint8_t tail[TAIL_BYTES_MAX];
-    f32x4 lane[4] = {{0}, {0}, {0}, {0}};
-    for (size_t i = 0; i * CHUNK < k; i++) {
-        const uint8_t *const chunk = chunk_at(w, k, i, t, tail);
-        UNROLL(8)
-        for (size_t b = 0; b < chunk_bytes(t); b += 64)
-            __builtin_prefetch(chunk + PREFETCH_BYTES + b);
-        add_chunk(chunk, x, i, t, lane);
-    }
-    float total = 0.0f;
-    UNROLL(4)
-    for (size_t i = 0; i < CHUNK / t.group / 4; i++) {
-        for (int j = 0; j < 4; j++) total += lane[i][j];
-    }
-    return total;
-}
-
-INLINE void mul_direct(const struct kern_mul *a, struct qtype t)
-{
-    for (size_t r = 0; r < a->n_row; r++) {
-        const uint8_t *w = (const uint8_t *)a->w + r * a->w_stride;
-        for (size_t c = 0; c < a->n_col; c++) {
-            const struct act x = act_view(a, c, t);
-            a->y[c * a->y_stride + r] = dot_row(w, &x, a->k, t);
-        }
-    }
-}
-
-/* ---- tiled ----------------------------------------------------------------------------------- */
-
-enum { T_ROWS = V_LANES };
-
-/* Group g of the rows is entry (g % J) * n_chunk + g / J, where J = CHUNK / group. */
-struct tile {
-    uint8_t *q;         /* (entry, group / 4, T_ROWS, 4) */
-    float *scale, *min; /* (entry, T_ROWS) */
-    size_t n_chunk;
+struct job {       /* columns c0 .. c0 + n_col - 1 of one tile */
+    struct act x;  /* of the first column */
+    size_t stride; /* bytes between columns */
+    float *y;
+    size_t y_stride, n_row, k;
+    size_t prefetch;
 };
 
-INLINE struct tile tile_view(const struct kern_mul *a, struct qtype t)
+INLINE struct job job_new(const struct kern_mul *a, size_t r0, size_t c0, struct qtype t)
 {
-    const size_t n_chunk = (a->k + CHUNK - 1) / CHUNK;
-    const size_t n_entry = n_chunk * (CHUNK / t.group);
-    uint8_t *const q = a->scratch;
-    float *const scale = (float *)(void *)(q + n_entry * t.group * T_ROWS);
-    return (struct tile){
-        .q = q, .scale = scale, .min = scale + n_entry * T_ROWS, .n_chunk = n_chunk};
+    return (struct job){.x = act_view(a, c0, t),
+                        .stride = a->x_stride,
+                        .y = a->y + c0 * a->y_stride + r0,
+                        .y_stride = a->y_stride,
+                        .n_row = a->n_row - r0 < PACK_ROWS ? a->n_row - r0 : PACK_ROWS,
+                        .k = a->k,
+                        .prefetch = a->is_packed ? a->prefetch : 0};
 }
 
-/* 16 codes of 4 rows: 4 items of each row side by side. quad counts fours within the group. */
-INLINE void put_codes(u8x16 rows[4], uint8_t *group, size_t quad, size_t r)
+INLINE void store_slice(const struct job *m, size_t slice, int n_col, const vf *sum)
 {
-    s32x4 v[4] = {(s32x4)rows[0], (s32x4)rows[1], (s32x4)rows[2], (s32x4)rows[3]};
-    transpose4(v);
-    UNROLL(4)
-    for (size_t i = 0; i < 4; i++) {
-        __builtin_memcpy(group + ((quad + i) * T_ROWS + r) * 4, &v[i], 16);
-    }
-}
-
-/* Four floats of 4 rows, for groups 4 i ... of a chunk. */
-INLINE void put_floats(const f32x4 rows[4], float *dst, size_t i_chunk, size_t n_chunk, size_t i,
-                       size_t r)
-{
-    s32x4 v[4] = {(s32x4)rows[0], (s32x4)rows[1], (s32x4)rows[2], (s32x4)rows[3]};
-    transpose4(v);
-    UNROLL(4)
-    for (size_t j = 0; j < 4; j++) {
-        __builtin_memcpy(dst + ((4 * i + j) * n_chunk + i_chunk) * T_ROWS + r, &v[j], 16);
-    }
-}
-
-/* Chunk i_chunk of rows r .. r + 3 of the tile. */
-INLINE void put_chunk(const uint8_t *const w[4], const struct tile *tile, size_t i_chunk, size_t r,
-                      struct qtype t)
-{
-    const size_t n_lane = CHUNK / t.group;
-    UNROLL(8)
-    for (size_t g = 0; g < CHUNK / 32; g++) {
-        u8x16 lo[4];
-        u8x16 hi[4];
-        UNROLL(4)
-        for (size_t i = 0; i < 4; i++) {
-            const struct codes c = t.codes(w[i], g);
-            lo[i] = T_CODES(c.lo, t.zero);
-            hi[i] = T_CODES(c.hi, t.zero);
-        }
-        const size_t j = g * 32 / t.group;
-        uint8_t *const at = tile->q + (j * tile->n_chunk + i_chunk) * t.group * T_ROWS;
-        uint8_t *const next = t.group == 32 ? at : at + tile->n_chunk * t.group * T_ROWS;
-        put_codes(lo, at, 0, r);
-        put_codes(hi, next, t.group == 32 ? 4 : 0, r);
-    }
-    f32x4 scale[4][4];
-    f32x4 min[4][4];
-    for (size_t i = 0; i < 4; i++) t.scales(w[i], scale[i], min[i]);
-    UNROLL(4)
-    for (size_t i = 0; i < n_lane / 4; i++) {
-        const f32x4 s[4] = {scale[0][i], scale[1][i], scale[2][i], scale[3][i]};
-        put_floats(s, tile->scale, i_chunk, tile->n_chunk, i, r);
-        if (!t.has_min) continue;
-        const f32x4 m[4] = {min[0][i], min[1][i], min[2][i], min[3][i]};
-        put_floats(m, tile->min, i_chunk, tile->n_chunk, i, r);
-    }
-}
-
-/* Rows r0 ... into the tile; where there are fewer than T_ROWS the last one is repeated. */
-INLINE void put_rows(const struct kern_mul *a, size_t r0, const struct tile *tile, struct qtype t)
-{
-    for (size_t r = 0; r < T_ROWS; r += 4) {
-        const uint8_t *w[4];
-        for (size_t i = 0; i < 4; i++) {
-            const size_t row = r0 + r + i < a->n_row ? r0 + r + i : a->n_row - 1;
-            w[i] = (const uint8_t *)a->w + row * a->w_stride;
-        }
-        uint8_t tail[4][TAIL_BYTES_MAX];
-        for (size_t i = 0; i < tile->n_chunk; i++) {
-            const uint8_t *const chunk[4] = {
-                chunk_at(w[0], a->k, i, t, tail[0]), chunk_at(w[1], a->k, i, t, tail[1]),
-                chunk_at(w[2], a->k, i, t, tail[2]), chunk_at(w[3], a->k, i, t, tail[3])};
-            put_chunk(chunk, tile, i, r, t);
-        }
-    }
-}
-
-/* Columns c0 .. c0 + C - 1 of one tile. */
-INLINE void sweep(const struct kern_mul *a, const struct tile *tile, size_t r0, size_t c0, int C,
-                  struct qtype t)
-{
-    const struct act x = act_view(a, c0, t);
-    const size_t n_lane = CHUNK / t.group;
-    const size_t n_group = a->k / t.group;
-    const size_t stride = a->x_stride;
-    vf total[T_COLS] = {{0}};
-    for (size_t j = 0; j < n_lane && j < n_group; j++) {
-        const uint8_t *q = tile->q + j * tile->n_chunk * t.group * T_ROWS;
-        const float *scale = tile->scale + j * tile->n_chunk * T_ROWS;
-        const float *min = tile->min + j * tile->n_chunk * T_ROWS;
-        vf lane[T_COLS] = {{0}};
-        for (size_t g = j; g < n_group; g += n_lane) {
-            vi sum[T_COLS];
-            t_dot(q, x.q + g * t.group, x.n + g, stride, t.group / 4, C, t.zero, sum);
-            const vf s = load_vf(scale);
-            const vf m = t.has_min ? load_vf(min) : s;
-            UNROLL(16)
-            for (int c = 0; c < C; c++) {
-                const size_t at = (size_t)c * stride / sizeof(float);
-                lane[c] = vf_fma(vi_to_vf(sum[c]), s * x.d[at + g * t.group / 32], lane[c]);
-                if (t.has_min) lane[c] = vf_fnma(m, (vf){0} + x.s[at + g], lane[c]);
-            }
-            q += t.group * T_ROWS;
-            scale += T_ROWS;
-            min += T_ROWS;
-        }
-        UNROLL(16)
-        for (int c = 0; c < C; c++) total[c] += lane[c];
-    }
-    const size_t n_row = a->n_row - r0 < T_ROWS ? a->n_row - r0 : T_ROWS;
+    const size_t row = slice * V_LANES;
+    if (row >= m->n_row) return;
     UNROLL(16)
-    for (int c = 0; c < C; c++) {
-        float *const y = a->y + (c0 + (size_t)c) * a->y_stride + r0;
-        if (n_row == T_ROWS)
-            store_vf(y, total[c]);
+    for (int c = 0; c < n_col; c++) {
+        float *const y = m->y + (size_t)c * m->y_stride + row;
+        if (m->n_row - row >= V_LANES)
+            store_vf(y, sum[c]);
         else
-            store_vf_part(y, total[c], n_row);
+            store_vf_part(y, sum[c], m->n_row - row);
     }
 }
 
-INLINE void mul_tiled(const struct kern_mul *a, struct qtype t)
+/* ---- one group ------------------------------------------------------------------------------- */
+
+/* Group g of a slice, whose codes are at p. */
+INLINE void add_group(const struct job *m, const uint8_t *p, size_t g, const vf *scale,
+                      const vf *min, int n_col, struct qtype t, vf *sum)
 {
-    const struct tile tile = tile_view(a, t);
-    for (size_t r = 0; r < a->n_row; r += T_ROWS) {
-        put_rows(a, r, &tile, t);
-        size_t c = 0;
-        for (; c + T_COLS <= a->n_col; c += T_COLS) sweep(a, &tile, r, c, T_COLS, t);
-        for (; c + T_COLS / 2 <= a->n_col; c += T_COLS / 2) sweep(a, &tile, r, c, T_COLS / 2, t);
-        for (; c < a->n_col; c++) sweep(a, &tile, r, c, 1, t);
+    const size_t stride = m->stride;
+    const size_t n_part = 32 / t.group;
+    vi part[2][T_COLS];
+    UNROLL(16)
+    for (int c = 0; c < n_col; c++) {
+        const int32_t *const n = (const int32_t *)((const char *)m->x.n + (size_t)c * stride);
+        part[0][c] = sum_start(n + g * n_part, t.zero);
+        part[1][c] = n_part == 1 ? (vi){0} : sum_start(n + g * n_part + 1, t.zero);
+    }
+    t_group(p, t, m->x.q + g * 32, stride, n_col, part[0], part[1]);
+    UNROLL(16)
+    for (int c = 0; c < n_col; c++) {
+        const float d = *(const float *)((const char *)(m->x.d + g) + (size_t)c * stride);
+        const float *const s =
+            (const float *)((const char *)(m->x.s + g * n_part) + (size_t)c * stride);
+        if (n_part == 1) part[0][c] += part[1][c];
+        UNROLL(2)
+        for (size_t h = 0; h < n_part; h++) {
+            sum[c] = vf_fma(vi_to_vf(part[h][c]), scale[h] * d, sum[c]);
+            if (t.has_min) sum[c] = vf_fnma(min[h], (vf){0} + s[h], sum[c]);
+        }
+    }
+}
+
+/* ---- few columns: straight from the tile ----------------------------------------------------- */
+
+INLINE size_t chunk_bytes(struct qtype t, size_t n_block) /* of a tile */
+{
+    return n_block * t.block_bytes * PACK_ROWS;
+}
+
+INLINE size_t blocks_at(size_t i_item, size_t k, struct qtype t)
+{
+    return (k - i_item < CHUNK ? k - i_item : CHUNK) / t.block_items;
+}
+
+INLINE size_t group_bytes(struct qtype t)
+{
+    return (t.block_bytes - t.head) * PACK_ROWS / (t.block_items / 32);
+}
+
+/* What group g's share of the chunk at p will be, that many bytes further on. */
+INLINE void prefetch_group(const uint8_t *p, size_t g, size_t ahead, struct qtype t)
+{
+    const size_t n_bytes = t.block_bytes * PACK_ROWS / (t.block_items / 32);
+    UNROLL(9)
+    for (size_t b = 0; b < n_bytes; b += 64) __builtin_prefetch(p + ahead + g * n_bytes + b);
+}
+
+/* Where the codes of group g of slice v begin in a chunk. */
+INLINE size_t codes_at(struct qtype t, size_t n_block, size_t g, size_t v)
+{
+    return t.head * n_block * PACK_ROWS + g * group_bytes(t) + v * sizeof(vb);
+}
+
+/* Group g of slice v of the chunk at p, which begins with group g0 of the row. */
+INLINE void few_group(const struct job *m, const uint8_t *p, size_t n_block, size_t g0, size_t g,
+                      size_t v, int n_col, struct qtype t, vf *sum)
+{
+    const struct chunk chunk = {.head = p, .n_block = n_block, .row = v * V_LANES};
+    vf scale[2];
+    vf min[2];
+    t.scales(&chunk, g, scale, min);
+    if (v == 0 && m->prefetch) prefetch_group(p, g, m->prefetch, t);
+    add_group(m, p + codes_at(t, n_block, g, v), g0 + g, scale, min, n_col, t, sum);
+}
+
+INLINE void mul_few(const struct job *m, const uint8_t *tile, int n_col, struct qtype t)
+{
+    const size_t side = T_SLICES(n_col);
+    vf sum[N_SLICE][T_COLS] = {{{0}}};
+    const uint8_t *p = tile;
+    for (size_t i = 0; i < m->k; i += CHUNK) {
+        const size_t n_block = blocks_at(i, m->k, t);
+        const size_t n_group = n_block * t.block_items / 32;
+        UNROLL(4)
+        for (size_t v0 = 0; v0 < N_SLICE; v0 += side) {
+            for (size_t g = 0; g < n_group; g++) {
+                UNROLL(4)
+                for (size_t v = v0; v < v0 + side; v++)
+                    few_group(m, p, n_block, i / 32, g, v, n_col, t, sum[v]);
+            }
+        }
+        p += chunk_bytes(t, n_block);
+    }
+    UNROLL(4)
+    for (size_t v = 0; v < N_SLICE; v++) store_slice(m, v, n_col, sum[v]);
+}
+
+/* ---- many columns: from the decoded tile ----------------------------------------------------- */
+
+struct decoded {        /* a tile; slices one after the other */
+    uint8_t *q;         /* (slice, group of 32, quad) vectors */
+    float *scale, *min; /* (slice, group) vectors */
+    size_t n_group;     /* of 32 */
+};
+
+INLINE struct decoded decoded_view(uint8_t *p, size_t k)
+{
+    float *const scale = (float *)(void *)(p + k * PACK_ROWS);
+    return (struct decoded){
+        .q = p, .scale = scale, .min = scale + k / 16 * PACK_ROWS, .n_group = k / 32};
+}
+
+/* Group g of slice v of the chunk at p, to group to_g of the row. */
+INLINE void decode_group(const uint8_t *p, size_t n_block, size_t g, size_t v, size_t to_g,
+                         struct qtype t, const struct decoded *to)
+{
+    const struct chunk chunk = {.head = p, .n_block = n_block, .row = v * V_LANES};
+    const size_t n_part = 32 / t.group;
+    const size_t at = v * to->n_group + to_g;
+    vf scale[2];
+    vf min[2];
+    struct pair w[N_PAIR];
+    t.scales(&chunk, g, scale, min);
+    UNROLL(2)
+    for (size_t h = 0; h < n_part; h++) {
+        store_vf(to->scale + (at * n_part + h) * V_LANES, scale[h]);
+        if (t.has_min) store_vf(to->min + (at * n_part + h) * V_LANES, min[h]);
+    }
+    UNROLL(4)
+    for (size_t j = 0; j < N_PAIR; j++) {
+        w[j] = t.pair(p + codes_at(t, n_block, g, v), j);
+        if (!CODES_SIGNED || !has_zero(t.zero)) continue;
+        w[j].lo -= (uint8_t)t.zero;
+        w[j].hi -= (uint8_t)t.zero;
+    }
+    T_ARRANGE(w);
+    UNROLL(4)
+    for (size_t j = 0; j < N_PAIR; j++) {
+        store_vb(to->q + (at * 8 + j) * sizeof(vb), w[j].lo);
+        store_vb(to->q + (at * 8 + j + 4) * sizeof(vb), w[j].hi);
+    }
+}
+
+INLINE void decode_tile(const uint8_t *tile, const struct decoded *to, size_t k, struct qtype t)
+{
+    const size_t side = T_SLICES(T_COLS);
+    const size_t n_step = N_SLICE / side; /* of a group */
+    const uint8_t *p = tile;
+    for (size_t i = 0; i < k; i += CHUNK) {
+        const size_t n_block = blocks_at(i, k, t);
+        for (size_t s = 0; s < n_step * n_block * t.block_items / 32; s++) {
+            const size_t v0 = s % n_step * side;
+            UNROLL(4)
+            for (size_t v = v0; v < v0 + side; v++)
+                decode_group(p, n_block, s / n_step, v, i / 32 + s / n_step, t, to);
+        }
+        p += chunk_bytes(t, n_block);
+    }
+}
+
+INLINE struct pair pair_decoded(const uint8_t *p, size_t j)
+{
+    return (struct pair){load_vb(p + j * sizeof(vb)), load_vb(p + (j + 4) * sizeof(vb))};
+}
+
+/* A type as decoded tiles have it. */
+INLINE struct qtype decoded_type(struct qtype t)
+{
+    t.pair = pair_decoded;
+    t.is_arranged = 1;
+    if (CODES_SIGNED && has_zero(t.zero)) t.zero = 0;
+    return t;
+}
+
+/* Slices v .. v + T_SLICES(T_COLS) - 1 of a decoded tile. */
+INLINE void sweep(const struct job *m, const struct decoded *w, size_t v, int n_col, struct qtype t)
+{
+    const size_t n_part = 32 / t.group;
+    vf sum[T_SLICES(T_COLS)][T_COLS] = {{{0}}};
+    for (size_t g = 0; g < w->n_group; g++) {
+        UNROLL(4)
+        for (size_t i = 0; i < T_SLICES(T_COLS); i++) {
+            const size_t at = (v + i) * w->n_group + g;
+            vf scale[2];
+            vf min[2];
+            UNROLL(2)
+            for (size_t h = 0; h < n_part; h++) {
+                scale[h] = load_vf(w->scale + (at * n_part + h) * V_LANES);
+                if (t.has_min) min[h] = load_vf(w->min + (at * n_part + h) * V_LANES);
+            }
+            add_group(m, w->q + at * 8 * sizeof(vb), g, scale, min, n_col, t, sum[i]);
+        }
+    }
+    UNROLL(4)
+    for (size_t i = 0; i < T_SLICES(T_COLS); i++) store_slice(m, v + i, n_col, sum[i]);
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+/* Columns to take next: the rest is cut into equal parts. */
+INLINE size_t next_cols(size_t n_left)
+{
+    if (n_left >= T_COLS) return T_COLS;
+    return n_left > T_COLS / 2 ? (n_left + 1) / 2 : n_left;
+}
+
+INLINE void mul_tile(const struct kern_mul *a, size_t r0, const uint8_t *tile, uint8_t *scratch,
+                     struct qtype t)
+{
+    const int is_decoded = a->n_col >= DECODE_COLS_MIN;
+    const struct decoded w = decoded_view(scratch, a->k);
+    const struct qtype u = decoded_type(t);
+    if (is_decoded) decode_tile(tile, &w, a->k, t);
+    for (size_t v = 0; v < (is_decoded ? N_SLICE : 1); v += T_SLICES(T_COLS)) {
+        for (size_t c = 0, n; c < a->n_col; c += n) {
+            const struct job m = job_new(a, r0, c, t);
+            n = next_cols(a->n_col - c);
+            switch (n) {
+#define TILE_CASE(C)                                                                               \
+    case C:                                                                                        \
+        if (is_decoded)                                                                            \
+            sweep(&m, &w, v, C, u);                                                                \
+        else                                                                                       \
+            mul_few(&m, tile, C, t);                                                               \
+        break;
+                TILE_CASE(1)
+                TILE_CASE(2)
+#if T_COLS > 4
+                TILE_CASE(3)
+                TILE_CASE(4)
+#endif
+                TILE_CASE(T_COLS)
+#undef TILE_CASE
+            }
+        }
+    }
+}
+
+INLINE void mul_packed(const struct kern_mul *a, struct qtype t)
+{
+    uint8_t *const scratch = a->scratch;
+    for (size_t r = 0; r < a->n_row; r += PACK_ROWS) {
+        const uint8_t *tile = (const uint8_t *)a->w + r * a->w_stride;
+        uint8_t *decoded = scratch;
+        if (!a->is_packed || a->n_row - r < PACK_ROWS) {
+            const size_t n = a->n_row - r < PACK_ROWS ? a->n_row - r : PACK_ROWS;
+            pack_tile(t.type, tile, a->w_stride, n, a->k, scratch);
+            tile = scratch;
+            decoded += (a->k / t.block_items * t.block_bytes * PACK_ROWS + 63) / 64 * 64;
+        }
+        mul_tile(a, r, tile, decoded, t);
     }
 }
 
 #define Q_MUL(NAME, name, block, group, has_min)                                                   \
     static void mul_##name(const struct kern_mul *a)                                               \
     {                                                                                              \
-        if (a->n_col < TILE_COLS_MIN)                                                              \
-            mul_direct(a, qt_##name);                                                              \
-        else                                                                                       \
-            mul_tiled(a, qt_##name);                                                               \
+        mul_packed(a, qt_##name);                                                                  \
     }
 KERN_QUANT_TYPES(Q_MUL)
 

@@ -3,9 +3,9 @@
  * them.
  *
  * Vectors are the compiler's own (GNU C vector extension), so +, *, &, << and comparisons need no
- * name per instruction set. What they cannot say (fused multiply-add, table look-up, int8 dot
- * products, half floats) is in vec_x86.h and vec_arm.h, in 128 bits for decoding weights and at the
- * level's full width, V_LANES floats, else.
+ * name per instruction set. What they cannot say (fused multiply-add, table look-up, half floats)
+ * is in vec_x86.h and vec_arm.h, in 128 bits where activations become int8 and at the level's full
+ * width, V_LANES floats, else.
  *
  * Everything is static: each file that is compiled with its own flags has its own copies, and none
  * of them can be linked into code that must run on a lesser CPU.
@@ -37,7 +37,6 @@
 
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef int8_t s8x16 __attribute__((vector_size(16)));
-typedef uint16_t u16x8 __attribute__((vector_size(16)));
 typedef int32_t s32x4 __attribute__((vector_size(16)));
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
 typedef float f32x4 __attribute__((vector_size(16)));
@@ -52,18 +51,12 @@ typedef float f32x4 __attribute__((vector_size(16)));
 #endif
 typedef float vf __attribute__((vector_size(4 * V_LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * V_LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * V_LANES)));
 typedef uint8_t vb __attribute__((vector_size(4 * V_LANES)));
 
 INLINE u8x16 load_u8x16(const uint8_t *p)
 {
     u8x16 v;
-    __builtin_memcpy(&v, p, sizeof v);
-    return v;
-}
-
-INLINE s8x16 load_s8x16(const int8_t *p)
-{
-    s8x16 v;
     __builtin_memcpy(&v, p, sizeof v);
     return v;
 }
@@ -75,18 +68,16 @@ INLINE f32x4 load_f32x4(const float *p)
     return v;
 }
 
-INLINE s32x4 load_s32x4(const int32_t *p)
-{
-    s32x4 v;
-    __builtin_memcpy(&v, p, sizeof v);
-    return v;
-}
-
 INLINE vb load_vb(const uint8_t *p)
 {
     vb v;
     __builtin_memcpy(&v, p, sizeof v);
     return v;
+}
+
+INLINE void store_vb(uint8_t *p, vb v)
+{
+    __builtin_memcpy(p, &v, sizeof v);
 }
 
 INLINE vi load_vi(const int32_t *p)

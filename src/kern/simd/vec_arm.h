@@ -1,9 +1,7 @@
 /*
- * vec_arm.h: what vec.h leaves to the instruction set: arm64's NEON, with sdot where the file's
- * flags allow.
+ * vec_arm.h: what vec.h leaves to the instruction set: arm64's NEON. A full vector has 128 bits.
  *
- * Codes of small types are at most 63 and pass as signed bytes. Without sdot products are summed in
- * 16 bits: two of 8-bit codes (2 * 128 * 127 < 2^15), four of small ones.
+ * Products of bytes are signed x signed.
  */
 #ifndef KERN_SIMD_VEC_ARM_H
 #define KERN_SIMD_VEC_ARM_H
@@ -13,91 +11,16 @@
 #include <arm_neon.h>
 
 #define WIDE_IS_OFFSET 0
+#define CODES_SIGNED 1
 #define V_STORES_F16 1
 
-/* ---- 128 bits: decoding and the one-column product ------------------------------------------- */
-
-INLINE u8x16 table_u8x16(u8x16 table, u8x16 index) /* index < 16 */
-{
-    return (u8x16)vqtbl1q_u8((uint8x16_t)table, (uint8x16_t)index);
-}
-
-#if defined(__ARM_FEATURE_DOTPROD)
-
-INLINE s32x4 dot16(u8x16 w, s8x16 x, int wide)
-{
-    (void)wide;
-    return (s32x4)vdotq_s32(vdupq_n_s32(0), (int8x16_t)w, (int8x16_t)x);
-}
-
-INLINE s32x4 dot32(u8x16 w0, u8x16 w1, s8x16 x0, s8x16 x1, int wide)
-{
-    return (s32x4)vdotq_s32((int32x4_t)dot16(w0, x0, wide), (int8x16_t)w1, (int8x16_t)x1);
-}
-
-#else
-
-INLINE int16x8_t pairs16(u8x16 w, s8x16 x)
-{
-    const int8x16_t ws = (int8x16_t)w;
-    const int8x16_t xs = (int8x16_t)x;
-    return vmlal_high_s8(vmull_s8(vget_low_s8(ws), vget_low_s8(xs)), ws, xs);
-}
-
-INLINE s32x4 dot16(u8x16 w, s8x16 x, int wide)
-{
-    (void)wide;
-    return (s32x4)vpaddlq_s16(pairs16(w, x));
-}
-
-INLINE s32x4 dot32(u8x16 w0, u8x16 w1, s8x16 x0, s8x16 x1, int wide)
-{
-    if (wide) return (s32x4)vpadalq_s16((int32x4_t)dot16(w0, x0, 1), pairs16(w1, x1));
-    return (s32x4)vpaddlq_s16(vaddq_s16(pairs16(w0, x0), pairs16(w1, x1)));
-}
-
-#endif
-
-/* Four rows of four 32-bit items become four columns. */
-INLINE void transpose4(s32x4 r[4])
-{
-    const int64x2_t a = vreinterpretq_s64_s32(vtrn1q_s32((int32x4_t)r[0], (int32x4_t)r[1]));
-    const int64x2_t b = vreinterpretq_s64_s32(vtrn1q_s32((int32x4_t)r[2], (int32x4_t)r[3]));
-    const int64x2_t c = vreinterpretq_s64_s32(vtrn2q_s32((int32x4_t)r[0], (int32x4_t)r[1]));
-    const int64x2_t d = vreinterpretq_s64_s32(vtrn2q_s32((int32x4_t)r[2], (int32x4_t)r[3]));
-    r[0] = (s32x4)vtrn1q_s64(a, b);
-    r[1] = (s32x4)vtrn1q_s64(c, d);
-    r[2] = (s32x4)vtrn2q_s64(a, b);
-    r[3] = (s32x4)vtrn2q_s64(c, d);
-}
+/* ---- 128 bits: activations to int8 ----------------------------------------------------------- */
 
 /* Lane i is the sum of the lanes of v[i]. */
 INLINE s32x4 sums4(const s32x4 v[4])
 {
     return (s32x4)vpaddq_s32(vpaddq_s32((int32x4_t)v[0], (int32x4_t)v[1]),
                              vpaddq_s32((int32x4_t)v[2], (int32x4_t)v[3]));
-}
-
-/* (a0 a0 a1 a1) and (a2 a2 a3 a3) */
-INLINE void twice4(f32x4 a, f32x4 out[2])
-{
-    out[0] = (f32x4)vzip1q_f32((float32x4_t)a, (float32x4_t)a);
-    out[1] = (f32x4)vzip2q_f32((float32x4_t)a, (float32x4_t)a);
-}
-
-INLINE f32x4 u8x4_to_f32(uint32_t v)
-{
-    return (f32x4)vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(v)))));
-}
-
-INLINE f32x4 s8x4_to_f32(uint32_t v)
-{
-    return (f32x4)vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(v)))));
-}
-
-INLINE f32x4 s32x4_to_f32(s32x4 v)
-{
-    return (f32x4)vcvtq_f32_s32((int32x4_t)v);
 }
 
 /* Round to nearest even; |v| < 2^31. */
@@ -119,37 +42,16 @@ INLINE s8x16 pack_s8x16(const s32x4 v[4])
     return (s8x16)vcombine_s8(vmovn_s16(a), vmovn_s16(b));
 }
 
-INLINE f32x4 fma4(f32x4 a, f32x4 b, f32x4 c)
-{
-    return (f32x4)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
-}
-
-INLINE f32x4 fnma4(f32x4 a, f32x4 b, f32x4 c)
-{
-    return (f32x4)vfmsq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
-}
-
-INLINE f32x4 f16x4_to_f32(uint16x4_t h)
-{
-    return (f32x4)vcvt_f32_f16(vreinterpret_f16_u16(h));
-}
-
-INLINE void f16x8_to_f32(u16x8 h, f32x4 out[2])
-{
-    out[0] = f16x4_to_f32(vget_low_u16((uint16x8_t)h));
-    out[1] = f16x4_to_f32(vget_high_u16((uint16x8_t)h));
-}
-
 /* ---- full width is 128 bits too -------------------------------------------------------------- */
 
 INLINE vf vf_fma(vf a, vf b, vf c)
 {
-    return fma4(a, b, c);
+    return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
 
 INLINE vf vf_fnma(vf a, vf b, vf c)
 {
-    return fnma4(a, b, c);
+    return (vf)vfmsq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
 
 /* Byte i of the four vectors becomes bytes 4 (i % 4) ... of vector i / 4. */
@@ -182,7 +84,55 @@ INLINE vi vf_to_vi(vf a) /* to nearest even */
 
 INLINE vf vi_to_vf(vi a)
 {
-    return s32x4_to_f32(a);
+    return (vf)vcvtq_f32_s32((int32x4_t)a);
+}
+
+/* One byte for each row of a tile, as the fastest form of taking them apart: all 16. */
+typedef u8x16 vrows;
+
+INLINE vrows load_rows(const uint8_t *p, size_t row)
+{
+    (void)row;
+    return load_u8x16(p);
+}
+
+/* Those of the slice that begins with `row`: one look-up widens and chooses. */
+INLINE vi rows_to_vi(vrows v, size_t row)
+{
+    const vu index = (vu){0xffffff00, 0xffffff01, 0xffffff02, 0xffffff03} + (uint32_t)row;
+    return (vi)vqtbl1q_u8((uint8x16_t)v, (uint8x16_t)index);
+}
+
+INLINE vf rows_s8_to_vf(vrows v, size_t row) /* signed bytes */
+{
+    const vu index = (vu){0x00ffffff, 0x01ffffff, 0x02ffffff, 0x03ffffff} + ((uint32_t)row << 24);
+    return (vf)vcvtq_n_f32_s32((int32x4_t)vqtbl1q_u8((uint8x16_t)v, (uint8x16_t)index), 24);
+}
+
+/* Bits of each byte, moved from one place to another; mask says where they end. Nothing comes in
+ * from the next byte, so bits from the top or to the top need no mask. */
+INLINE vb moved(vb v, unsigned from, unsigned to, uint8_t mask)
+{
+    const unsigned all = from > to ? 0xffu >> (from - to) : 0xffu << (to - from);
+    const vb shifted = from > to ? v >> (from - to) : v << (to - from);
+    return (uint8_t)all == mask ? shifted : shifted & mask;
+}
+
+/* high, whose low nibbles are 0, with the low or the high nibbles of v below */
+INLINE vb over_low_nibbles(vb high, vb v)
+{
+    const uint8x16_t mask = vdupq_n_u8(15);
+    return (vb)vbslq_u8(mask, (uint8x16_t)v, (uint8x16_t)high);
+}
+
+INLINE vb over_high_nibbles(vb high, vb v)
+{
+    return (vb)vsriq_n_u8((uint8x16_t)high, (uint8x16_t)v, 4);
+}
+
+INLINE vb table_vb(u8x16 table, vb index) /* index < 16 */
+{
+    return (vb)vqtbl1q_u8((uint8x16_t)table, (uint8x16_t)index);
 }
 
 INLINE uint16x4_t load_u16x4(const uint8_t *p)
@@ -194,12 +144,23 @@ INLINE uint16x4_t load_u16x4(const uint8_t *p)
 
 INLINE vf load_vf_f16(const uint8_t *p)
 {
-    return f16x4_to_f32(load_u16x4(p));
+    return (vf)vcvt_f32_f16(vreinterpret_f16_u16(load_u16x4(p)));
+}
+
+INLINE float load_f16(const uint8_t *p)
+{
+    return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(load_u16(p))))[0];
 }
 
 INLINE vf load_vf_bf16(const uint8_t *p)
 {
     return (vf)vshll_n_u16(load_u16x4(p), 16);
+}
+
+INLINE vf load_vf_s8(const uint8_t *p)
+{
+    const int16x8_t v = vmovl_s8(vcreate_s8(load_u32(p)));
+    return (vf)vcvtq_f32_s32(vmovl_s16(vget_low_s16(v)));
 }
 
 INLINE void store_vf_f16(uint8_t *p, vf v)

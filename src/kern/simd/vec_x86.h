@@ -1,10 +1,6 @@
 /*
  * vec_x86.h: what vec.h leaves to the instruction set, at the level that the file's flags allow:
  * SSE4.1, AVX2 with FMA and F16C, AVX-512, AVX-512 VNNI.
- *
- * Without VNNI a product of bytes is maddubs, u8 x s8 with a saturating sum of two: exact for codes
- * of up to 63 (2 * 63 * 127 < 2^15, and the sum of two such sums too); for signed codes |w| *
- * sign(x, w) is used, at most 2 * 128 * 127 < 2^15.
  */
 #ifndef KERN_SIMD_VEC_X86_H
 #define KERN_SIMD_VEC_X86_H
@@ -13,92 +9,48 @@
 
 #include <immintrin.h>
 
-/* ---- 128 bits: decoding and the one-column product ------------------------------------------- */
+/* ---- the width ------------------------------------------------------------------------------- */
 
-INLINE u8x16 table_u8x16(u8x16 table, u8x16 index) /* index < 16 */
-{
-    return (u8x16)_mm_shuffle_epi8((__m128i)table, (__m128i)index);
-}
-
-/* Signed codes (wide) are multiplied as w + 128 by VNNI: the caller adds n32 or n16. */
-#if defined(__AVX512VNNI__)
-#define WIDE_IS_OFFSET 1
-
-INLINE s32x4 dot16(u8x16 w, s8x16 x, int wide)
-{
-    if (wide) w ^= 0x80;
-    return (s32x4)_mm_dpbusd_epi32(_mm_setzero_si128(), (__m128i)w, (__m128i)x);
-}
-
-INLINE s32x4 dot32(u8x16 w0, u8x16 w1, s8x16 x0, s8x16 x1, int wide)
-{
-    if (wide) w1 ^= 0x80;
-    return (s32x4)_mm_dpbusd_epi32((__m128i)dot16(w0, x0, wide), (__m128i)w1, (__m128i)x1);
-}
-
+/* MM(op) is the intrinsic of the level's width; vm, vmi are its types. */
+#if V_LANES == 16
+#define MM(op) _mm512_##op
+typedef __m512 vm;
+typedef __m512i vmi;
+#elif V_LANES == 8
+#define MM(op) _mm256_##op
+typedef __m256 vm;
+typedef __m256i vmi;
 #else
-#define WIDE_IS_OFFSET 0
-
-INLINE __m128i pairs16(u8x16 w, s8x16 x, int wide)
-{
-    if (!wide) return _mm_maddubs_epi16((__m128i)w, (__m128i)x);
-    return _mm_maddubs_epi16(_mm_abs_epi8((__m128i)w), _mm_sign_epi8((__m128i)x, (__m128i)w));
-}
-
-INLINE s32x4 dot16(u8x16 w, s8x16 x, int wide)
-{
-    return (s32x4)_mm_madd_epi16(pairs16(w, x, wide), _mm_set1_epi16(1));
-}
-
-INLINE s32x4 dot32(u8x16 w0, u8x16 w1, s8x16 x0, s8x16 x1, int wide)
-{
-    if (wide) return dot16(w0, x0, 1) + dot16(w1, x1, 1);
-    const __m128i pairs = _mm_add_epi16(pairs16(w0, x0, 0), pairs16(w1, x1, 0));
-    return (s32x4)_mm_madd_epi16(pairs, _mm_set1_epi16(1));
-}
-
+#define MM(op) _mm_##op
+typedef __m128 vm;
+typedef __m128i vmi;
 #endif
 
-/* Four rows of four 32-bit items become four columns. */
-INLINE void transpose4(s32x4 r[4])
+/* ---- products of bytes ----------------------------------------------------------------------- */
+
+/* Signed codes of 8 bits are multiplied as w + 128 by VNNI: sums start from n32 or n16. */
+#if defined(__AVX512VNNI__)
+#define WIDE_IS_OFFSET 1
+#else
+#define WIDE_IS_OFFSET 0
+#endif
+#define CODES_SIGNED 0 /* small codes are multiplied as unsigned bytes */
+
+/* Four items in each lane. */
+INLINE vmi four_of(const int8_t *x)
 {
-    const __m128i a = _mm_unpacklo_epi32((__m128i)r[0], (__m128i)r[1]);
-    const __m128i b = _mm_unpacklo_epi32((__m128i)r[2], (__m128i)r[3]);
-    const __m128i c = _mm_unpackhi_epi32((__m128i)r[0], (__m128i)r[1]);
-    const __m128i d = _mm_unpackhi_epi32((__m128i)r[2], (__m128i)r[3]);
-    r[0] = (s32x4)_mm_unpacklo_epi64(a, b);
-    r[1] = (s32x4)_mm_unpackhi_epi64(a, b);
-    r[2] = (s32x4)_mm_unpacklo_epi64(c, d);
-    r[3] = (s32x4)_mm_unpackhi_epi64(c, d);
+    int32_t four;
+    __builtin_memcpy(&four, x, sizeof four);
+    return (vmi)MM(set1_epi32)(four);
 }
+
+/* ---- 128 bits: activations to int8 ----------------------------------------------------------- */
 
 /* Lane i is the sum of the lanes of v[i]. */
 INLINE s32x4 sums4(const s32x4 v[4])
 {
     return (s32x4)_mm_hadd_epi32(_mm_hadd_epi32((__m128i)v[0], (__m128i)v[1]),
                                  _mm_hadd_epi32((__m128i)v[2], (__m128i)v[3]));
-}
-
-/* (a0 a0 a1 a1) and (a2 a2 a3 a3) */
-INLINE void twice4(f32x4 a, f32x4 out[2])
-{
-    out[0] = (f32x4)_mm_unpacklo_ps((__m128)a, (__m128)a);
-    out[1] = (f32x4)_mm_unpackhi_ps((__m128)a, (__m128)a);
-}
-
-INLINE f32x4 u8x4_to_f32(uint32_t v)
-{
-    return (f32x4)_mm_cvtepi32_ps(_mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)v)));
-}
-
-INLINE f32x4 s8x4_to_f32(uint32_t v)
-{
-    return (f32x4)_mm_cvtepi32_ps(_mm_cvtepi8_epi32(_mm_cvtsi32_si128((int)v)));
-}
-
-INLINE f32x4 s32x4_to_f32(s32x4 v)
-{
-    return (f32x4)_mm_cvtepi32_ps((__m128i)v);
 }
 
 /* Round to nearest even; |v| < 2^31. */
@@ -119,77 +71,7 @@ INLINE s8x16 pack_s8x16(const s32x4 v[4])
                                   _mm_packs_epi32((__m128i)v[2], (__m128i)v[3]));
 }
 
-#if defined(__FMA__)
-
-INLINE f32x4 fma4(f32x4 a, f32x4 b, f32x4 c)
-{
-    return (f32x4)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c);
-}
-
-INLINE f32x4 fnma4(f32x4 a, f32x4 b, f32x4 c)
-{
-    return (f32x4)_mm_fnmadd_ps((__m128)a, (__m128)b, (__m128)c);
-}
-
-#else
-
-INLINE f32x4 fma4(f32x4 a, f32x4 b, f32x4 c)
-{
-    return a * b + c;
-}
-
-INLINE f32x4 fnma4(f32x4 a, f32x4 b, f32x4 c)
-{
-    return c - a * b;
-}
-
-#endif
-
-#if defined(__F16C__)
-
-INLINE void f16x8_to_f32(u16x8 h, f32x4 out[2])
-{
-    const __m256 f = _mm256_cvtph_ps((__m128i)h);
-    out[0] = (f32x4)_mm256_castps256_ps128(f);
-    out[1] = (f32x4)_mm256_extractf128_ps(f, 1);
-}
-
-#else
-
-/* Exponent and fraction are moved into place and the bias mended by a product, exact for
- * subnormals too; infinity and NaN get their exponent back. */
-INLINE f32x4 f16x4_to_f32(u32x4 h)
-{
-    const u32x4 abs = (h & 0x7fff) << 13;
-    const u32x4 special = (u32x4)((s32x4)abs > 0x0f7fffff) & 0x7f800000;
-    return (f32x4)((u32x4)((f32x4)abs * 0x1p112f) | special | (h & 0x8000) << 16);
-}
-
-INLINE void f16x8_to_f32(u16x8 h, f32x4 out[2])
-{
-    const __m128i zero = _mm_setzero_si128();
-    out[0] = f16x4_to_f32((u32x4)_mm_unpacklo_epi16((__m128i)h, zero));
-    out[1] = f16x4_to_f32((u32x4)_mm_unpackhi_epi16((__m128i)h, zero));
-}
-
-#endif
-
 /* ---- full width: tiles, floats --------------------------------------------------------------- */
-
-/* MM(op) is the intrinsic of the level's width; vm, vmi are its types. */
-#if V_LANES == 16
-#define MM(op) _mm512_##op
-typedef __m512 vm;
-typedef __m512i vmi;
-#elif V_LANES == 8
-#define MM(op) _mm256_##op
-typedef __m256 vm;
-typedef __m256i vmi;
-#else
-#define MM(op) _mm_##op
-typedef __m128 vm;
-typedef __m128i vmi;
-#endif
 
 #if defined(__FMA__)
 
@@ -207,12 +89,12 @@ INLINE vf vf_fnma(vf a, vf b, vf c)
 
 INLINE vf vf_fma(vf a, vf b, vf c)
 {
-    return fma4(a, b, c);
+    return a * b + c;
 }
 
 INLINE vf vf_fnma(vf a, vf b, vf c)
 {
-    return fnma4(a, b, c);
+    return c - a * b;
 }
 
 #endif
@@ -307,18 +189,107 @@ INLINE f32x4 fold4(const vf v[4])
 
 #endif
 
-INLINE vf load_vf_f16(const uint8_t *p)
+/* One byte for each row of a tile, as the fastest form of taking them apart: those of the slice
+ * that begins with `row`, in 32 bits. */
+typedef vi vrows;
+
+INLINE vrows load_rows(const uint8_t *p, size_t row)
 {
-#if defined(__F16C__)
-    return (vf)MM(cvtph_ps)(load_halves(p));
+    p += row;
+#if V_LANES == 16
+    return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i_u *)(const void *)p));
+#elif V_LANES == 8
+    return (vi)_mm256_cvtepu8_epi32(_mm_loadu_si64(p));
 #else
-    return f16x4_to_f32((u32x4)_mm_cvtepu16_epi32(load_halves(p)));
+    return (vi)_mm_cvtepu8_epi32(_mm_loadu_si32(p));
 #endif
 }
+
+INLINE vi rows_to_vi(vrows v, size_t row)
+{
+    (void)row;
+    return v;
+}
+
+INLINE vf rows_s8_to_vf(vrows v, size_t row) /* signed bytes */
+{
+    (void)row;
+    return vi_to_vf(v << 24 >> 24);
+}
+
+/* Bits of each byte, moved from one place to another; mask says where they end. */
+INLINE vb moved(vb v, unsigned from, unsigned to, uint8_t mask)
+{
+    return (from > to ? (vb)((vu)v >> (from - to)) : (vb)((vu)v << (to - from))) & mask;
+}
+
+/* high, whose low nibbles are 0, with the low or the high nibbles of v below */
+INLINE vb over_low_nibbles(vb high, vb v)
+{
+    return high | (v & 15);
+}
+
+INLINE vb over_high_nibbles(vb high, vb v)
+{
+    return high | moved(v, 4, 0, 15);
+}
+
+INLINE vb table_vb(u8x16 table, vb index) /* index < 16 */
+{
+#if V_LANES == 16
+    return (vb)_mm512_shuffle_epi8(_mm512_broadcast_i32x4((__m128i)table), (__m512i)index);
+#elif V_LANES == 8
+    return (vb)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256((__m128i)table), (__m256i)index);
+#else
+    return (vb)_mm_shuffle_epi8((__m128i)table, (__m128i)index);
+#endif
+}
+
+#if defined(__F16C__)
+
+INLINE vf load_vf_f16(const uint8_t *p)
+{
+    return (vf)MM(cvtph_ps)(load_halves(p));
+}
+
+INLINE float load_f16(const uint8_t *p)
+{
+    return _cvtsh_ss(load_u16(p));
+}
+
+#else
+
+/* Exponent and fraction are moved into place and the bias mended by a product, exact for
+ * subnormals too; infinity and NaN get their exponent back. */
+INLINE f32x4 f16x4_to_f32(u32x4 h)
+{
+    const u32x4 abs = (h & 0x7fff) << 13;
+    const u32x4 special = (u32x4)((s32x4)abs > 0x0f7fffff) & 0x7f800000;
+    return (f32x4)((u32x4)((f32x4)abs * 0x1p112f) | special | (h & 0x8000) << 16);
+}
+
+INLINE vf load_vf_f16(const uint8_t *p)
+{
+    return f16x4_to_f32((u32x4)_mm_cvtepu16_epi32(load_halves(p)));
+}
+
+INLINE float load_f16(const uint8_t *p)
+{
+    return f16x4_to_f32((u32x4){load_u16(p)})[0];
+}
+
+#endif
 
 INLINE vf load_vf_bf16(const uint8_t *p)
 {
     return (vf)MM(slli_epi32)(MM(cvtepu16_epi32)(load_halves(p)), 16);
+}
+
+INLINE vf load_vf_s8(const uint8_t *p)
+{
+    __m128i bytes = _mm_setzero_si128();
+    __builtin_memcpy(&bytes, p, V_LANES);
+    return vi_to_vf((vi)MM(cvtepi8_epi32)(bytes));
 }
 
 #endif

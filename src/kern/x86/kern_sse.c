@@ -8,13 +8,16 @@
 
 #include "kern/simd/f_ops.h"
 #include "kern/simd/q_dot_x86.h"
+
 #include "kern/simd/q_cols.h"
+#include "kern/simd/q_peak.h"
 
 void kern_fill_sse(struct kern *k)
 {
     f_fill(k);
     q_fill(k);
     q_cols_fill(k);
+    k->int8_peak = int8_peak;
 }
 
 #endif

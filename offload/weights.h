@@ -1,0 +1,49 @@
+/*
+ * weights.h: the matrices of a model in the kernels' order (kern/pack.h), packed once at load.
+ *
+ *     struct weights *w;
+ *     enum err e = weights_open(&w, g);              // which matrices, how many bytes
+ *     e = weights_pack(w, &(struct weights_from){.file = file, .pool = pool});
+ *     weights_bind(w, g);                            // now, and after every building of a graph
+ *     weights_close(w);
+ *
+ * A matrix is a view of a tensor's data: what one operation multiplies. Fused tensors give several,
+ * and each has a place of its own, because its first row need not begin a tile of the whole.
+ * Nothing is packed that some operation reads row by row, but for an embedding, whose reader knows
+ * packed rows; types that have no packed form stay as they are, too.
+ *
+ * Ownership: the graphs that were bound borrow from w; w borrows nothing after weights_pack().
+ * Threads: one at a time.
+ */
+#ifndef OFFLOAD_WEIGHTS_H
+#define OFFLOAD_WEIGHTS_H
+
+#include "base/pool.h"
+#include "gguf/gguf.h"
+#include "graph/graph.h"
+
+struct weights;
+
+/* Looks which matrices the operations of g multiply; g is only read. ERR_MEMORY. */
+enum err weights_open(struct weights **w, struct graph *g);
+void weights_close(struct weights *w); /* NULL is fine */
+
+/* What packing would take, or has taken; 0: there is nothing to pack. */
+uint64_t weights_bytes(const struct weights *w);
+
+struct weights_from {
+    const struct gguf *file; /* that all data of the graph is from */
+    struct pool *pool;
+    /* NULL, or told now and then how much is done. */
+    void (*on_progress)(void *ctx, uint64_t n_done, uint64_t n_total);
+    void *ctx;
+};
+/* Once. ERR_MEMORY: nothing is packed, the file's own rows can still be used; ERR_RUN,
+ * ERR_INPUT: the file became shorter, or cannot be read; ERR_INTR. */
+enum err weights_pack(struct weights *w, const struct weights_from *from);
+
+/* Puts the packed matrices into the operations of a graph of the same model. Nothing happens before
+ * weights_pack(). */
+void weights_bind(const struct weights *w, struct graph *g);
+
+#endif

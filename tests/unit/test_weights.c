@@ -1,0 +1,492 @@
+/*
+ * test_weights.c: which matrices of a graph are packed and where to, that each row comes back as it
+ * was, and that failures leave everything as it was.
+ *
+ * Operations are made by hand over weights in memory or in a file of their own.
+ */
+#include "tests/unit/test_cpu.h"
+
+#include "base/asan.h"
+#include "base/os.h"
+#include "gguf/gguf_write.h"
+#include "offload/weights.h"
+#include "tests/unit/temp_dir.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct temp_dir dir;
+static struct kern ref;
+static struct gguf *in_memory; /* one large tensor, in which tests lay out weights of theirs */
+static uint8_t *image;
+static uint8_t *room; /* of that tensor */
+static size_t n_taken;
+
+#define ROOM_BYTES (8u << 20)
+
+static const enum dtype packed_types[] = {DT_Q4_0,  DT_Q4_1,   DT_Q5_0,  DT_Q5_1, DT_Q8_0,
+                                          DT_Q2_K,  DT_Q3_K,   DT_Q4_K,  DT_Q5_K, DT_Q6_K,
+                                          DT_MXFP4, DT_IQ4_NL, DT_IQ4_XS};
+#define N_TYPE (sizeof packed_types / sizeof packed_types[0])
+
+static int setup(void **state)
+{
+    (void)state;
+    size_t n_bytes;
+    struct gguf_writer *w;
+    kern_init(&ref, 0);
+    if (!temp_dir_make(&dir) || gguf_write_open(&w, 0)) return -1;
+    gguf_write_str(w, "general.architecture", "none");
+    gguf_write_tensor(w, "room", DT_F32, 1, (const uint64_t[]){ROOM_BYTES / sizeof(float)}, NULL);
+    if (gguf_write_image(w, &image, &n_bytes)) return -1;
+    gguf_write_close(w);
+    if (gguf_open_mem(&in_memory, image, n_bytes, "memory")) return -1;
+    room = image + ((const uint8_t *)gguf_tensor(in_memory, "room")->data - image);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    gguf_close(in_memory);
+    mem_free(image);
+    temp_dir_remove(&dir);
+    return mem_used_total() == 0 ? 0 : -1;
+}
+
+/* new_weights() in that model, at an odd address; until forget_weights(). */
+static struct tensor weights_in(struct rnd *r, enum dtype type, uint64_t n_in, uint64_t n_out,
+                                uint64_t n_plane)
+{
+    const struct tensor made = new_weights(r, &ref, type, n_in, n_out, n_plane);
+    struct tensor t = made;
+    n_taken |= 1;
+    assert_true(tensor_bytes(&t) <= ROOM_BYTES - n_taken);
+    t.data = memcpy(room + n_taken, made.data, tensor_bytes(&t));
+    n_taken += tensor_bytes(&t);
+    free_weights(&made);
+    return t;
+}
+
+static void forget_weights(void)
+{
+    n_taken = 0;
+}
+
+/* Some rows of each plane. */
+static struct tensor rows_of(const struct tensor *t, uint64_t first, uint64_t n)
+{
+    struct tensor part = *t;
+    part.data = (const uint8_t *)t->data + first * t->row_bytes;
+    part.ne[1] = n;
+    return part;
+}
+
+static struct gop op_mul(const struct tensor *w)
+{
+    struct gop op = {.kind = GOP_MUL, .n_out = 1};
+    op.w[0] = *w;
+    return op;
+}
+
+static struct gop op_heads(const struct tensor *w, bool transposed)
+{
+    struct gop op = {.kind = GOP_MUL_HEADS, .n_out = 1};
+    op.w[0] = *w;
+    op.u.heads.n_head = (uint32_t)w->ne[2];
+    op.u.heads.transposed = transposed;
+    return op;
+}
+
+static struct gop op_embed(const struct tensor *w)
+{
+    struct gop op = {.kind = GOP_EMBED, .n_out = 1};
+    op.w[0] = *w;
+    return op;
+}
+
+static enum err pack(struct weights *w, const struct gguf *file, uint32_t n_thread)
+{
+    struct pool *pool;
+    assert_int_equal(pool_open(&pool, n_thread), OK);
+    const enum err err = weights_pack(w, &(struct weights_from){.file = file, .pool = pool});
+    pool_close(pool);
+    return err;
+}
+
+static struct weights *pack_all(struct graph *g, uint32_t n_thread)
+{
+    struct weights *w;
+    assert_int_equal(weights_open(&w, g), OK);
+    assert_int_equal(pack(w, in_memory, n_thread), OK);
+    weights_bind(w, g);
+    return w;
+}
+
+/* Is t packed, and are its rows those of `was`? */
+static void assert_packed(const struct tensor *t, const struct tensor *was)
+{
+    uint8_t row[1024];
+    assert_true(t->is_packed);
+    assert_ptr_not_equal(t->data, was->data);
+    assert_int_equal((uintptr_t)t->data % MEM_ALIGN, 0);
+    assert_int_equal(t->plane_bytes % MEM_ALIGN, 0);
+    assert_int_equal(t->type, was->type);
+    assert_int_equal(t->row_bytes, was->row_bytes);
+    assert_memory_equal(t->ne, was->ne, sizeof t->ne);
+    assert_true(t->row_bytes <= sizeof row);
+    for (uint64_t p = 0; p < t->ne[2]; p++) {
+        for (uint64_t r = 0; r < t->ne[1]; r++) {
+            pack_get_row(t->type, (const uint8_t *)t->data + p * t->plane_bytes, t->ne[1], t->ne[0],
+                         r, row);
+            assert_memory_equal(
+                row, (const uint8_t *)was->data + p * was->plane_bytes + r * was->row_bytes,
+                t->row_bytes);
+        }
+    }
+}
+
+static void assert_mapped(const struct tensor *t, const struct tensor *was)
+{
+    assert_false(t->is_packed);
+    assert_ptr_equal(t->data, was->data);
+    assert_int_equal(t->plane_bytes, was->plane_bytes);
+}
+
+/* ---- what is packed -------------------------------------------------------------------------- */
+
+static void every_type_and_any_number_of_rows(void **state)
+{
+    (void)state;
+    static const uint64_t n_rows[] = {1, 15, 16, 17, 33, 160};
+    struct rnd r = {1};
+    for (size_t i = 0; i < N_TYPE; i++) {
+        for (size_t j = 0; j < sizeof n_rows / sizeof *n_rows; j++) {
+            const struct tensor a = weights_in(&r, packed_types[i], 256, n_rows[j], 1);
+            const struct tensor b = weights_in(&r, packed_types[i], 512, n_rows[j], 3);
+            struct gop op[] = {op_mul(&a), op_heads(&b, false)};
+            struct graph g = {.op = op, .n_op = 2};
+            struct weights *w = pack_all(&g, 1 + (uint32_t)j % 4);
+            assert_packed(&op[0].w[0], &a);
+            assert_packed(&op[1].w[0], &b);
+            assert_true(weights_bytes(w) >= tensor_bytes(&a) + tensor_bytes(&b));
+            assert_int_equal(mem_used(MEM_WEIGHTS), weights_bytes(w));
+            weights_close(w);
+            assert_int_equal(mem_used(MEM_WEIGHTS), 0);
+            forget_weights();
+        }
+    }
+}
+
+/* Rows longer than a strip, and a matrix of many strips, some threads more than tasks. */
+static void large_matrices(void **state)
+{
+    (void)state;
+    struct rnd r = {2};
+    const struct tensor small = weights_in(&r, DT_Q4_0, 256, 20011, 1);
+    struct tensor wide = weights_in(&r, DT_Q8_0, 32, 20000, 1);
+    wide.ne[0] = 32 * 500; /* the same bytes as 40 rows of 17 kB: a tile is larger than a strip */
+    wide.ne[1] = 40;
+    wide.row_bytes *= 500;
+    struct gop op[] = {op_mul(&small), op_mul(&wide)};
+    struct graph g = {.op = op, .n_op = 2};
+    for (uint32_t n_thread = 1; n_thread <= 4; n_thread++) {
+        struct gop again[] = {op[0], op[1]};
+        struct graph h = {.op = again, .n_op = 2};
+        struct weights *w = pack_all(&h, n_thread);
+        assert_packed(&again[0].w[0], &small);
+        uint8_t *const row = mem_alloc(MEM_MISC, wide.row_bytes);
+        for (uint64_t i = 0; i < wide.ne[1]; i++) {
+            pack_get_row(DT_Q8_0, again[1].w[0].data, wide.ne[1], wide.ne[0], i, row);
+            assert_memory_equal(row, (const uint8_t *)wide.data + i * wide.row_bytes,
+                                wide.row_bytes);
+        }
+        mem_free(row);
+        weights_close(w);
+    }
+    assert_mapped(&g.op[0].w[0], &small);
+    forget_weights();
+}
+
+/* Gate and up as halves of a tensor, no half beginning at a tile of the whole; MLA's K and V. */
+static void views_of_one_tensor_are_packed_apart(void **state)
+{
+    (void)state;
+    struct rnd r = {3};
+    const struct tensor both = weights_in(&r, DT_Q4_K, 256, 2 * 24, 5);
+    const struct tensor down = weights_in(&r, DT_Q6_K, 256, 40, 5);
+    const struct tensor kv = weights_in(&r, DT_Q8_0, 64, 20 + 12, 4);
+    const struct tensor gate = rows_of(&both, 0, 24), up = rows_of(&both, 24, 24);
+    const struct tensor k = rows_of(&kv, 0, 20), v = rows_of(&kv, 20, 12);
+    struct gop op[] = {{.kind = GOP_MOE, .n_out = 1}, op_heads(&k, true), op_heads(&v, false)};
+    op[0].u.moe.gate = gate;
+    op[0].u.moe.up = up;
+    op[0].u.moe.down = down;
+    struct graph g = {.op = op, .n_op = 3};
+    struct weights *w = pack_all(&g, 2);
+    assert_packed(&op[0].u.moe.gate, &gate);
+    assert_packed(&op[0].u.moe.up, &up);
+    assert_packed(&op[0].u.moe.down, &down);
+    assert_mapped(&op[1].w[0], &k);
+    assert_packed(&op[2].w[0], &v);
+    weights_close(w);
+    forget_weights();
+}
+
+static void what_several_operations_share_is_packed_once(void **state)
+{
+    (void)state;
+    struct rnd r = {4};
+    const struct tensor a = weights_in(&r, DT_Q8_0, 64, 50, 1);
+    struct gop op[] = {op_embed(&a), op_mul(&a), op_mul(&a), op_mul(&a)};
+    op[2].w[1] = op[2].w[2] = a;
+    op[2].n_out = 3;
+    struct gop later[] = {op[0], op[3]};
+    struct graph g = {.op = op, .n_op = 4}, h = {.op = later, .n_op = 2};
+    struct weights *w = pack_all(&g, 1);
+    assert_packed(&op[0].w[0], &a); /* an embedding that is also the head */
+    for (size_t i = 1; i < 4; i++)
+        for (uint32_t j = 0; j < op[i].n_out; j++)
+            assert_ptr_equal(op[i].w[j].data, op[0].w[0].data);
+    assert_int_equal(weights_bytes(w), (tensor_bytes(&a) + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN);
+    weights_bind(w, &g); /* once more changes nothing */
+    assert_packed(&op[3].w[0], &a);
+    weights_bind(w, &h); /* another graph of the same model */
+    assert_packed(&later[0].w[0], &a);
+    assert_ptr_equal(later[1].w[0].data, op[0].w[0].data);
+    weights_close(w);
+    forget_weights();
+}
+
+/* ---- what is not ----------------------------------------------------------------------------- */
+
+static void what_is_read_by_rows_stays(void **state)
+{
+    (void)state;
+    static const enum dtype plain[] = {DT_F32, DT_F16, DT_BF16};
+    struct rnd r = {5};
+    struct tensor t[7];
+    for (size_t i = 0; i < 3; i++) t[i] = weights_in(&r, plain[i], 64, 32, 1);
+    for (size_t i = 3; i < 7; i++) t[i] = weights_in(&r, DT_Q8_0, 64, 32, 2);
+    t[6].ne[0] = 32; /* the first columns: rows are not dense */
+    struct gop op[] = {op_mul(&t[0]),   op_mul(&t[1]),          op_mul(&t[2]),
+                       op_embed(&t[3]), op_heads(&t[4], true),  op_heads(&t[5], true),
+                       op_mul(&t[6]),   op_heads(&t[5], false), {.kind = GOP_ADD}};
+    struct graph g = {.op = op, .n_op = 9};
+    struct weights *w = pack_all(&g, 1);
+    assert_int_equal(weights_bytes(w), 0);
+    assert_int_equal(mem_used(MEM_WEIGHTS), 0);
+    for (size_t i = 0; i < 7; i++) assert_mapped(&op[i].w[0], &t[i]);
+    assert_mapped(&op[7].w[0], &t[5]);
+    weights_close(w);
+    forget_weights();
+}
+
+static void nothing_is_bound_before_packing(void **state)
+{
+    (void)state;
+    struct rnd r = {6};
+    const struct tensor a = weights_in(&r, DT_Q4_0, 64, 32, 1);
+    struct gop op[] = {op_mul(&a)};
+    struct graph g = {.op = op, .n_op = 1};
+    struct weights *w;
+    assert_int_equal(weights_open(&w, &g), OK);
+    assert_int_equal(weights_bytes(w), tensor_bytes(&a));
+    weights_bind(w, &g);
+    assert_mapped(&op[0].w[0], &a);
+    weights_close(w);
+    weights_close(NULL);
+    forget_weights();
+}
+
+static void memory_that_is_refused(void **state)
+{
+    (void)state;
+    struct rnd r = {7};
+    const struct tensor a = weights_in(&r, DT_Q4_0, 64, 32, 1);
+    struct gop op[] = {op_mul(&a)};
+    struct graph g = {.op = op, .n_op = 1};
+    struct pool *pool;
+    assert_int_equal(pool_open(&pool, 1), OK);
+    for (uint64_t n = 1; n <= 5; n++) {
+        struct weights *w;
+        mem_fail_at(n);
+        enum err err = weights_open(&w, &g);
+        assert_int_equal(err, n <= 2 ? ERR_MEMORY : OK);
+        const struct weights_from from = {.file = in_memory, .pool = pool};
+        if (err == OK) {
+            err = weights_pack(w, &from);
+            assert_int_equal(err, n <= 4 ? ERR_MEMORY : OK);
+            weights_bind(w, &g);
+            assert_int_equal(op[0].w[0].is_packed, n == 5);
+            if (n < 5) assert_int_equal(weights_pack(w, &from), OK); /* it can be tried again */
+        }
+        mem_fail_at(0);
+        weights_close(w);
+    }
+    pool_close(pool);
+    forget_weights();
+}
+
+/* ---- from a file ----------------------------------------------------------------------------- */
+
+enum { FILE_K = 4096, FILE_ROWS = 1024, N_VIEW = 60 };
+
+/* A file with one tensor of 4.5 MB, and that many views of it that share most of their rows: work
+ * for several pieces. */
+static struct gguf *open_views(struct gop op[N_VIEW])
+{
+    struct rnd r = {8};
+    struct gguf_writer *w;
+    struct gguf *file;
+    struct tensor t = new_weights(&r, &ref, DT_Q8_0, FILE_K, FILE_ROWS, 1);
+    assert_int_equal(gguf_write_open(&w, 0), OK);
+    gguf_write_str(w, "general.architecture", "none");
+    gguf_write_tensor(w, "w", t.type, 2, t.ne, t.data);
+    assert_int_equal(gguf_write_file(w, temp_path(&dir, "views.gguf")), OK);
+    gguf_write_close(w);
+    free_weights(&t);
+    assert_int_equal(gguf_open(&file, temp_path(&dir, "views.gguf")), OK);
+    for (uint64_t i = 0; i < N_VIEW; i++) {
+        t = rows_of(gguf_tensor(file, "w"), i, FILE_ROWS - N_VIEW);
+        op[i] = op_mul(&t);
+    }
+    return file;
+}
+
+struct seen {
+    uint64_t n_call, n_done, n_total;
+    bool interrupts, cuts_file;
+};
+
+static void on_progress(void *ctx, uint64_t n_done, uint64_t n_total)
+{
+    struct seen *s = ctx;
+    assert_true(n_done > s->n_done);
+    assert_true(n_done <= n_total);
+    s->n_call++;
+    s->n_done = n_done;
+    s->n_total = n_total;
+    if (s->interrupts) raise(SIGINT);
+    if (s->cuts_file) assert_int_equal(truncate(temp_path(&dir, "views.gguf"), 1 << 20), 0);
+}
+
+static enum err pack_views(struct gop op[N_VIEW], const struct gguf *file, struct seen *s)
+{
+    struct graph g = {.op = op, .n_op = N_VIEW};
+    struct weights *w;
+    struct pool *pool;
+    assert_int_equal(weights_open(&w, &g), OK);
+    assert_int_equal(pool_open(&pool, 2), OK);
+    const enum err err = weights_pack(
+        w,
+        &(struct weights_from){.file = file, .pool = pool, .on_progress = on_progress, .ctx = s});
+    assert_int_equal(mem_used(MEM_WEIGHTS), err ? 0 : weights_bytes(w));
+    weights_bind(w, &g);
+    assert_int_equal(op[0].w[0].is_packed, err == OK);
+    for (uint64_t i = 0; i < N_VIEW && err == OK; i += 7) {
+        const struct tensor *const t = &op[i].w[0];
+        const struct tensor *const was = gguf_tensor(file, "w");
+        uint8_t row[FILE_K * 2];
+        for (uint64_t j = 0; j < t->ne[1]; j += 5) {
+            pack_get_row(t->type, t->data, t->ne[1], t->ne[0], j, row);
+            assert_memory_equal(row, (const uint8_t *)was->data + (i + j) * was->row_bytes,
+                                was->row_bytes);
+        }
+    }
+    pool_close(pool);
+    weights_close(w);
+    return err;
+}
+
+static void progress_is_told(void **state)
+{
+    (void)state;
+    struct gop op[N_VIEW];
+    struct seen s = {0};
+    struct gguf *file = open_views(op);
+    assert_int_equal(pack_views(op, file, &s), OK);
+    assert_true(s.n_call >= 3);
+    assert_int_equal(s.n_done, s.n_total);
+    gguf_close(file);
+}
+
+static void an_interrupt_ends_it(void **state)
+{
+    (void)state;
+    struct gop op[N_VIEW];
+    struct seen s = {.interrupts = true};
+    struct gguf *file = open_views(op);
+    os_init();
+    assert_int_equal(pack_views(op, file, &s), ERR_INTR);
+    assert_int_equal(s.n_call, 1);
+    os_interrupt_clear();
+    s = (struct seen){0};
+    assert_int_equal(pack_views(op, file, &s), OK);
+    gguf_close(file);
+}
+
+static void a_file_that_shrinks_meanwhile(void **state)
+{
+    (void)state;
+    struct gop op[N_VIEW];
+    struct seen s = {.cuts_file = true};
+    struct gguf *file = open_views(op);
+    assert_int_equal(pack_views(op, file, &s), ERR_RUN);
+    assert_int_equal(s.n_call, 1);
+    assert_non_null(strstr(err_msg(), "views.gguf: the file became shorter"));
+    assert_true(gguf_broken(file));
+    gguf_close(file);
+}
+
+/* What the mapping would add if it were read through. */
+static void child_packs(void)
+{
+    struct gguf *file;
+    struct weights *w;
+    const uint64_t before = os_rss_peak_bytes();
+    if (gguf_open(&file, temp_path(&dir, "large.gguf"))) _exit(1);
+    struct gop op[] = {op_mul(gguf_tensor(file, "w"))};
+    struct graph g = {.op = op, .n_op = 1};
+    if (weights_open(&w, &g) || pack(w, file, 2)) _exit(2);
+    const uint64_t grown = os_rss_peak_bytes() - before;
+    if (grown < weights_bytes(w)) _exit(3); /* else this measures nothing */
+    _exit(grown < weights_bytes(w) + (4u << 20) ? 0 : 4);
+}
+
+static void memory_never_holds_a_matrix_twice(void **state)
+{
+    (void)state;
+    if (BASE_ASAN || os_rss_peak_bytes() == 0) skip();
+    struct gguf_writer *writer;
+    assert_int_equal(gguf_write_open(&writer, 0), OK);
+    gguf_write_str(writer, "general.architecture", "none");
+    gguf_write_tensor(writer, "w", DT_Q8_0, 2, (const uint64_t[]){4096, 4096}, NULL);
+    assert_int_equal(gguf_write_file(writer, temp_path(&dir, "large.gguf")), OK);
+    gguf_write_close(writer);
+    const pid_t pid = fork();
+    if (pid == 0) child_packs();
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_type_and_any_number_of_rows),
+        cmocka_unit_test(large_matrices),
+        cmocka_unit_test(views_of_one_tensor_are_packed_apart),
+        cmocka_unit_test(what_several_operations_share_is_packed_once),
+        cmocka_unit_test(what_is_read_by_rows_stays),
+        cmocka_unit_test(nothing_is_bound_before_packing),
+        cmocka_unit_test(memory_that_is_refused),
+        cmocka_unit_test(progress_is_told),
+        cmocka_unit_test(an_interrupt_ends_it),
+        cmocka_unit_test(a_file_that_shrinks_meanwhile),
+        cmocka_unit_test(memory_never_holds_a_matrix_twice),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
