@@ -12,12 +12,14 @@
 #include "offload/kvram.h"
 
 #include "base/mem.h"
+#include "base/pool.h"
 #include "kern/kv.h"
 
 #include <assert.h>
 #include <string.h>
 
-#define ALIGN 64 /* planes start at a cache line */
+#define ALIGN 64      /* planes, and a thread's working memory, start at a cache line */
+#define ROWS_ALONE 16 /* one thread writes so many in 2 us (64 numbers to F16, Zen 4) */
 
 struct plane {       /* the keys or the values of one layer, the same in every block */
     uint32_t n_head; /* 0: there are none */
@@ -33,11 +35,18 @@ struct kvram {
     uint32_t n_layer, n_ctx;
     enum dtype type_k, type_v;
     const struct kern *kern;
+    struct pool *pool;
     struct plane k[LAYERS_MAX], v[LAYERS_MAX]; /* no v where values are part of the keys */
     size_t span_bytes, block_bytes;
-    uint8_t *row, *scratch;   /* of one head on its way into the cache */
-    uint8_t *block[SEQS_MAX]; /* of each timeline; NULL: it is not open */
+    uint8_t *work; /* for each thread: a row of one head on its way into the cache, and scratch */
+    size_t row_bytes, work_bytes; /* of one thread, multiples of ALIGN */
+    uint8_t *block[SEQS_MAX];     /* of each timeline; NULL: it is not open */
 };
+
+static size_t aligned(size_t n_bytes)
+{
+    return (n_bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
 
 static bool add_plane(struct kvram *kv, struct plane *p, struct plane shape)
 {
@@ -50,7 +59,7 @@ static bool add_plane(struct kvram *kv, struct plane *p, struct plane shape)
     p->at = kv->span_bytes;
     if (!mem_mul(p->head_bytes, p->n_head, &n_bytes)) return false;
     if (n_bytes > SIZE_MAX - ALIGN - kv->span_bytes) return false;
-    kv->span_bytes += (n_bytes + ALIGN - 1) / ALIGN * ALIGN;
+    kv->span_bytes += aligned(n_bytes);
     return true;
 }
 
@@ -98,7 +107,7 @@ static enum err add_layers(struct kvram *kv, const struct kv_shape *shape)
     return mem_mul(n_span, kv->span_bytes, &kv->block_bytes) ? OK : refuse_ctx(kv);
 }
 
-static enum err alloc_row(struct kvram *kv)
+static enum err alloc_work(struct kvram *kv)
 {
     size_t row_bytes = 1, dim = 1;
     for (uint32_t i = 0; i < 2 * kv->n_layer; i++) {
@@ -106,13 +115,15 @@ static enum err alloc_row(struct kvram *kv)
         if (p->row_bytes > row_bytes) row_bytes = p->row_bytes;
         if (p->dim > dim) dim = p->dim;
     }
-    kv->row = mem_alloc(MEM_KV, row_bytes);
-    kv->scratch = mem_alloc(MEM_KV, kv_scratch_bytes(dim));
-    return kv->row && kv->scratch ? OK : ERR_MEMORY;
+    kv->row_bytes = aligned(row_bytes);
+    kv->work_bytes = kv->row_bytes + aligned(kv_scratch_bytes(dim));
+    kv->work = mem_alloc_array(MEM_KV, pool_n_thread(kv->pool), kv->work_bytes);
+    return kv->work ? OK : ERR_MEMORY;
 }
 
 enum err kvram_open(struct kvram **out, const struct kv_shape *shape, uint32_t n_layer,
-                    uint32_t n_ctx, enum dtype type_k, enum dtype type_v, const struct kern *kern)
+                    uint32_t n_ctx, enum dtype type_k, enum dtype type_v, const struct kern *kern,
+                    struct pool *pool)
 {
     assert(n_layer <= LAYERS_MAX);
     struct kvram *kv = mem_alloc(MEM_KV, sizeof *kv);
@@ -123,8 +134,9 @@ enum err kvram_open(struct kvram **out, const struct kv_shape *shape, uint32_t n
     kv->type_k = type_k;
     kv->type_v = type_v;
     kv->kern = kern;
+    kv->pool = pool;
     enum err e = add_layers(kv, shape);
-    if (e == OK) e = alloc_row(kv);
+    if (e == OK) e = alloc_work(kv);
     if (e == OK)
         *out = kv;
     else
@@ -136,8 +148,7 @@ void kvram_close(struct kvram *kv)
 {
     if (!kv) return;
     for (uint32_t i = 0; i < SEQS_MAX; i++) mem_free(kv->block[i]);
-    mem_free(kv->row);
-    mem_free(kv->scratch);
+    mem_free(kv->work);
     mem_free(kv);
 }
 
@@ -183,18 +194,34 @@ static uint8_t *row_at(const struct kvram *kv, uint32_t seq, const struct plane 
            in_span * p->row_bytes;
 }
 
-/* Rows of all heads at n_pos positions from pos0, in the plane's type. Head by head: the rows of a
- * tile are written while it is in the cache. */
-static void put(const struct kvram *kv, uint32_t seq, const struct plane *p, uint32_t pos0,
-                uint32_t n_pos, const float *from, size_t from_stride)
+struct rows { /* of all heads at n_pos positions from pos0 */
+    const float *at;
+    size_t stride; /* of a position */
+};
+
+struct append { /* tasks: the heads of keys, then those of values */
+    const struct kvram *kv;
+    const struct plane *k, *v;
+    uint32_t seq, pos0, n_pos;
+    struct rows from_k, from_v;
+};
+
+/* All positions of a head: the rows of a tile are written while it is in the cache. */
+static void append_head(void *ctx, uint32_t i_task, uint32_t i_thread)
 {
-    for (uint32_t h = 0; h < p->n_head; h++) {
-        for (uint32_t i = 0; i < n_pos; i++) {
-            const float *x = from + i * from_stride + (size_t)h * p->dim;
-            uint8_t *const to = row_at(kv, seq, p, h, pos0 + i);
-            kv_row(kv->kern, p->type, x, p->dim, p->in_tiles ? kv->row : to, kv->scratch);
-            if (p->in_tiles) pack_set_row(p->type, kv->row, p->dim, (pos0 + i) % KV_TILE, to);
-        }
+    const struct append *a = ctx;
+    const struct kvram *kv = a->kv;
+    const bool is_k = i_task < a->k->n_head;
+    const struct plane *p = is_k ? a->k : a->v;
+    const struct rows *from = is_k ? &a->from_k : &a->from_v;
+    const uint32_t h = is_k ? i_task : i_task - a->k->n_head;
+    uint8_t *const row = kv->work + i_thread * kv->work_bytes;
+    uint8_t *const scratch = row + kv->row_bytes;
+    for (uint32_t i = 0; i < a->n_pos; i++) {
+        const float *x = from->at + i * from->stride + (size_t)h * p->dim;
+        uint8_t *const to = row_at(kv, a->seq, p, h, a->pos0 + i);
+        kv_row(kv->kern, p->type, x, p->dim, p->in_tiles ? row : to, scratch);
+        if (p->in_tiles) pack_set_row(p->type, row, p->dim, (a->pos0 + i) % KV_TILE, to);
     }
 }
 
@@ -205,8 +232,20 @@ static enum err append(void *self, uint32_t seq, uint32_t layer, uint32_t pos0, 
     assert(seq < SEQS_MAX && kv->block[seq]);
     assert(layer < kv->n_layer);
     assert(pos0 + n_pos <= kv->n_ctx);
-    put(kv, seq, &kv->k[layer], pos0, n_pos, k, k_stride);
-    if (kv->v[layer].n_head) put(kv, seq, &kv->v[layer], pos0, n_pos, v, v_stride);
+    struct append a = {.kv = kv,
+                       .k = &kv->k[layer],
+                       .v = &kv->v[layer],
+                       .seq = seq,
+                       .pos0 = pos0,
+                       .n_pos = n_pos,
+                       .from_k = {k, k_stride},
+                       .from_v = {v, v_stride}};
+    const uint32_t n_task = a.k->n_head + a.v->n_head;
+    if ((uint64_t)n_task * n_pos > ROWS_ALONE) {
+        pool_run(kv->pool, append_head, &a, n_task);
+    } else {
+        for (uint32_t i = 0; i < n_task; i++) append_head(&a, i, 0);
+    }
     return OK;
 }
 

@@ -67,15 +67,18 @@ static inline size_t cols_padded(size_t n_row)
 
 /*
  * Activations for quantised weights: one row of k items (k % 32 == 0), quantised in groups of 32 to
- * q = round_to_even(x * (127 / max|x|)), so |q| <= 127 and -128 never occurs. Padded with zeros to
- * chunks of 256 items, so that kernels have no tails. Stored as structure of arrays:
+ * q = round_to_even(x * (127 / max|x|)), so |q| <= 127 and -128 never occurs. Stored as structure
+ * of arrays:
  *
- *     int8_t  q[kp];        codes
- *     float   d[kp / 32];   scale of each group: max|x| / 127
- *     float   s32[kp / 32]; d * (sum of the group's 32 codes), for weights with a minimum
- *     int32_t n32[kp / 32]; -128 * (sum of 32 codes): makes u8 x s8 products exact
- *     float   s16[kp / 16]; the same two for weights with groups of 16
- *     int32_t n16[kp / 16];
+ *     int8_t  q[k];        codes
+ *     float   d[k / 32];   scale of each group: max|x| / 127
+ *     float   s32[k / 32]; d * (sum of the group's 32 codes), for weights with a minimum
+ *     int32_t n32[k / 32]; -128 * (sum of 32 codes): makes u8 x s8 products exact
+ *     float   s16[k / 16]; the same two for weights with groups of 16
+ *     int32_t n16[k / 16];
+ *
+ * Rows are a multiple of 64 bytes apart, and what is left over of that is not written; the arrays
+ * inside begin at multiples of 4.
  *
  * A group with an infinity or a NaN has zero codes and NaN as its scale, so what it touches becomes
  * NaN. A group whose largest value is below ACT_Q8_TINY is zero.
@@ -83,33 +86,29 @@ static inline size_t cols_padded(size_t n_row)
 #define ACT_Q8_TINY                                                                                \
     1e-30f /* 127 / max|x| must be finite; what is dropped vanishes beside any other term */
 
-static inline size_t act_q8_kp(size_t k)
-{
-    return (k + 255) / 256 * 256;
-}
 static inline size_t act_q8_d_at(size_t k)
 {
-    return act_q8_kp(k);
+    return k;
 }
 static inline size_t act_q8_s32_at(size_t k)
 {
-    return act_q8_d_at(k) + act_q8_kp(k) / 8;
+    return act_q8_d_at(k) + k / 8;
 }
 static inline size_t act_q8_n32_at(size_t k)
 {
-    return act_q8_s32_at(k) + act_q8_kp(k) / 8;
+    return act_q8_s32_at(k) + k / 8;
 }
 static inline size_t act_q8_s16_at(size_t k)
 {
-    return act_q8_n32_at(k) + act_q8_kp(k) / 8;
+    return act_q8_n32_at(k) + k / 8;
 }
 static inline size_t act_q8_n16_at(size_t k)
 {
-    return act_q8_s16_at(k) + act_q8_kp(k) / 4;
+    return act_q8_s16_at(k) + k / 4;
 }
 static inline size_t act_q8_row_bytes(size_t k)
 {
-    return (act_q8_n16_at(k) + act_q8_kp(k) / 4 + 63) / 64 * 64;
+    return (act_q8_n16_at(k) + k / 4 + 63) / 64 * 64;
 }
 
 #endif

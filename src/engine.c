@@ -194,7 +194,7 @@ static enum err session_bytes(const struct engine *e, const struct engine_opts *
     uint32_t n_ctx = engine_n_ctx(e, o->n_ctx);
     if (n_ctx > CTX_MAX) n_ctx = CTX_MAX; /* which no session goes beyond */
     enum err err = kvram_open(&kv, g->kv, g->n_layer, n_ctx, engine_kv_dtype(o->type_k),
-                              engine_kv_dtype(o->type_v), &e->kern);
+                              engine_kv_dtype(o->type_v), &e->kern, e->pool);
     if (err == OK) err = stateram_open(&state, g->state_floats, g->n_layer);
     if (err == OK) {
         const uint64_t n = kvram_bytes_per_pos(kv) * n_ctx + stateram_bytes_max(state);

@@ -11,7 +11,7 @@ static enum err open_ports(struct stage *st, const struct session_opts *o)
 {
     const struct graph *g = st->g;
     enum err err = kvram_open(&st->kv, g->kv, g->n_layer, st->n_ctx, engine_kv_dtype(o->type_k),
-                              engine_kv_dtype(o->type_v), &st->e->kern);
+                              engine_kv_dtype(o->type_v), &st->e->kern, st->e->pool);
     if (err) return err;
     err = stateram_open(&st->state, g->state_floats, g->n_layer);
     if (err) return err;

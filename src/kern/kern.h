@@ -43,6 +43,12 @@ enum kern_act {
 /* What a weight type wants its activations to be. */
 enum kern_x { KX_F32, KX_Q8 /* quant/block.h: act_q8 */ };
 
+/* How many bytes ahead weights are fetched; 0: the CPU's own prefetchers do it better. */
+struct kern_ahead {
+    size_t few;  /* with so few columns that reading takes longer than multiplying */
+    size_t full; /* with as many as the kernel multiplies at a time, and more */
+};
+
 struct kern_mul {  /* y[c * y_stride + r] = sum over k of w[r][k] * x[c][k] */
     const void *w; /* n_row rows of the kernel's type, w_stride bytes apart */
     size_t w_stride;
@@ -55,15 +61,15 @@ struct kern_mul {  /* y[c * y_stride + r] = sum over k of w[r][k] * x[c][k] */
     size_t n_col;
     size_t k; /* items; a multiple of the type's block */
     float *y;
-    size_t y_stride; /* floats */
-    void *scratch;   /* kern_scratch_bytes(k), this thread's own */
-    size_t row0;     /* mul_cols: the first row of the matrix that is wanted */
-    size_t prefetch; /* how many bytes ahead packed weights are fetched; 0: the CPU does it */
+    size_t y_stride;         /* floats */
+    void *scratch;           /* kern_scratch_bytes(k), this thread's own */
+    size_t row0;             /* mul_cols: the first row of the matrix that is wanted */
+    struct kern_ahead ahead; /* packed weights that come from memory; zeros: they are in a cache */
 };
 
 struct kern {
-    unsigned cpu;    /* the flags it was built for */
-    size_t prefetch; /* kern_mul.prefetch that suits this CPU when weights come from memory */
+    unsigned cpu;            /* the flags it was built for */
+    struct kern_ahead ahead; /* that suits this CPU */
 
     /* ---- weights times activations; NULL for types that are not computable */
     /* Packed or not: the same bits; but floats that are packed are added in another order. */
@@ -75,9 +81,9 @@ struct kern {
     void (*mul_cols[DT_COUNT])(const struct kern_mul *a);
     /* n items (multiple of the block) to float32, exact: bit for bit what ggml's to_float gives */
     void (*to_f32[DT_COUNT])(const void *src, float *dst, size_t n);
-    void (*quant_q8)(const float *x, size_t k, void *row); /* one act_q8 row, padding included */
-    /* Items [i0, i0 + n) of such a row from n floats; both are multiples of 32. What ends at k
-     * writes the padding, too. */
+    void (*quant_q8)(const float *x, size_t k, void *row); /* one act_q8 row */
+    /* Items [i0, i0 + n) of such a row from n floats; both are multiples of 32. Nothing else is
+     * written: parts may come from several threads. */
     void (*quant_q8_part)(const float *x, size_t i0, size_t n, size_t k, void *row);
 
     /* ---- attention over one span of keys; see graph/ports.h for kv spans */

@@ -12,10 +12,12 @@
 
 #include <assert.h>
 
+#define AHEAD_FULL 4096 /* q_mul.h has the measurements */
+
 void kern_init(struct kern *k, unsigned cpu)
 {
     assert(k);
-    *k = (struct kern){.cpu = cpu, .prefetch = cpu_prefetch_bytes()};
+    *k = (struct kern){.cpu = cpu, .ahead = {.few = cpu_prefetch_bytes(), .full = AHEAD_FULL}};
     kern_fill_ref(k);
     kern_hook_x86(k, cpu);
     kern_hook_arm(k, cpu);
@@ -23,5 +25,5 @@ void kern_init(struct kern *k, unsigned cpu)
 
 size_t kern_scratch_bytes(size_t k)
 {
-    return act_q8_kp(k) * SCRATCH_BYTES_PER_ITEM;
+    return k * SCRATCH_BYTES_PER_ITEM + 64; /* parts begin at multiples of 64 */
 }

@@ -170,21 +170,16 @@ static void quant_q8_part_ref(const float *x, size_t i0, size_t n, size_t k, voi
     assert(n % 32 == 0);
     assert(i0 + n <= k);
     char *const p = row;
-    const float zeros[32] = {0};
-    const size_t end = i0 + n < k ? i0 + n : act_q8_kp(k);
-    const size_t n_end = act_q8_n16_at(k) + act_q8_kp(k) / 4;
-    for (size_t i = i0 / 32; i < end / 32; i++) {
-        const float *const group = i * 32 < i0 + n ? x + i * 32 - i0 : zeros;
-        quant_group(group, (struct act_group){
-                               .q = (int8_t *)p + i * 32,
-                               .d = (float *)(void *)(p + act_q8_d_at(k)) + i,
-                               .s32 = (float *)(void *)(p + act_q8_s32_at(k)) + i,
-                               .n32 = (int32_t *)(void *)(p + act_q8_n32_at(k)) + i,
-                               .s16 = (float *)(void *)(p + act_q8_s16_at(k)) + 2 * i,
-                               .n16 = (int32_t *)(void *)(p + act_q8_n16_at(k)) + 2 * i,
-                           });
+    for (size_t i = i0 / 32; i < (i0 + n) / 32; i++) {
+        quant_group(x + i * 32 - i0, (struct act_group){
+                                         .q = (int8_t *)p + i * 32,
+                                         .d = (float *)(void *)(p + act_q8_d_at(k)) + i,
+                                         .s32 = (float *)(void *)(p + act_q8_s32_at(k)) + i,
+                                         .n32 = (int32_t *)(void *)(p + act_q8_n32_at(k)) + i,
+                                         .s16 = (float *)(void *)(p + act_q8_s16_at(k)) + 2 * i,
+                                         .n16 = (int32_t *)(void *)(p + act_q8_n16_at(k)) + 2 * i,
+                                     });
     }
-    if (end == act_q8_kp(k)) memset(p + n_end, 0, act_q8_row_bytes(k) - n_end);
 }
 
 static void quant_q8_ref(const float *x, size_t k, void *row)

@@ -277,7 +277,7 @@ bool check_mul(struct ctx *c, const struct weights *t)
     static const size_t super_k[] = {256, 512, 768, 2048};
     static const size_t float_k[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 576};
     static const size_t rows[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33};
-    static const size_t cols[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 17};
+    static const size_t cols[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 17, 22, 23, 33};
     const size_t *const ks = is_float(t) ? float_k : t->block_items == 32 ? small_k : super_k;
     const size_t n_k = is_float(t)            ? sizeof float_k / sizeof *float_k
                        : t->block_items == 32 ? sizeof small_k / sizeof *small_k
@@ -453,19 +453,18 @@ bool check_to_f32(struct ctx *c, const struct weights *t)
     return true;
 }
 
-/* Two rows of k items: codes and integers the same, floats too, padding included. */
+/* Two rows of k items: codes and integers the same, floats too. */
 static bool same_act(const uint8_t *a, const uint8_t *b, size_t k)
 {
-    const size_t kp = act_q8_kp(k);
     const struct {
         size_t at, n_bytes;
         bool floats;
-    } parts[] = {{0, kp, false},
-                 {act_q8_d_at(k), kp / 8, true},
-                 {act_q8_s32_at(k), kp / 8, true},
-                 {act_q8_n32_at(k), kp / 8, false},
-                 {act_q8_s16_at(k), kp / 4, true},
-                 {act_q8_n16_at(k), act_q8_row_bytes(k) - act_q8_n16_at(k), false}};
+    } parts[] = {{0, k, false},
+                 {act_q8_d_at(k), k / 8, true},
+                 {act_q8_s32_at(k), k / 8, true},
+                 {act_q8_n32_at(k), k / 8, false},
+                 {act_q8_s16_at(k), k / 4, true},
+                 {act_q8_n16_at(k), k / 4, false}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const void *const pa = a + parts[i].at;
         const void *const pb = b + parts[i].at;
@@ -494,11 +493,13 @@ bool check_quant_q8(struct ctx *c, int param)
         c->k->quant_q8(xf, k, row.p);
         const bool whole = same_act(row.p, want.p, k);
         memset(row.p, 0x55, n_bytes);
-        for (size_t at = 0, n; at < k; at += n) { /* parts of 1, 2, 3 ... groups */
-            n = at + 32 * (1 + at / 64) < k ? 32 * (1 + at / 64) : k - at;
-            c->k->quant_q8_part(xf + at, at, n, k, row.p);
+        for (size_t end = k, n; end > 0; end -= n) { /* parts of 1, 2, 3 ... groups, falling, so
+                                                      * that nothing mends what is too much */
+            n = 32 * (1 + (k - end) / 64) < end ? 32 * (1 + (k - end) / 64) : end;
+            c->k->quant_q8_part(xf + end - n, end - n, n, k, row.p);
         }
-        const bool ok = whole && same_act(row.p, want.p, k);
+        bool ok = whole && same_act(row.p, want.p, k);
+        for (size_t j = act_q8_n16_at(k) + k / 4; j < n_bytes; j++) ok = ok && row.p[j] == 0x55;
         room_free(&want);
         room_free(&row);
         room_free(&x);

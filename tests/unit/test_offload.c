@@ -19,6 +19,7 @@
 enum { N_CTX = 3 * KV_SPAN + 5, DIM_K = 64, DIM_V = 32, N_KV = 2, STEP = 130 };
 
 static struct kern kern;
+static struct pool *pool; /* of two threads: long appends are cut between them */
 
 /* Whole numbers with 127 in each block of 32, so that every type holds them exactly. */
 static float key_at(uint32_t layer, uint32_t pos, uint32_t i)
@@ -94,13 +95,14 @@ static void check_spans(enum dtype type_k, enum dtype type_v)
         {.n_head_kv = N_KV, .dim_k = DIM_K, .dim_v = DIM_V, .v_in_k = true},
     };
     struct kvram *kv;
-    assert_int_equal(kvram_open(&kv, shape, 3, N_CTX, type_k, type_v, &kern), OK);
+    assert_int_equal(kvram_open(&kv, shape, 3, N_CTX, type_k, type_v, &kern, pool), OK);
     assert_int_equal(kvram_bytes_per_pos(kv),
                      N_KV * (2 * dtype_row_bytes(type_k, DIM_K) + dtype_row_bytes(type_v, DIM_V)));
     const struct kv_src src = kvram_src(kv);
     assert_int_equal(src.seq_open(src.self, 0), OK);
-    for (uint32_t pos = 0; pos < N_CTX; pos += 37) { /* any cut of the appends */
-        const uint32_t n = N_CTX - pos < 37 ? N_CTX - pos : 37;
+    for (uint32_t pos = 0, n; pos < N_CTX; pos += n) { /* any cut of the appends, short ones too */
+        n = pos % 2 ? 1 : 37;
+        if (n > N_CTX - pos) n = N_CTX - pos;
         append(&src, 0, 0, pos, n);
         append(&src, 0, 2, pos, n);
     }
@@ -129,7 +131,7 @@ static void check_copied_timeline(enum dtype type)
         {.n_head_kv = N_KV, .dim_k = DIM_K, .dim_v = DIM_V, .v_in_k = true},
     };
     struct kvram *kv;
-    assert_int_equal(kvram_open(&kv, shape, 2, N_CTX, type, type, &kern), OK);
+    assert_int_equal(kvram_open(&kv, shape, 2, N_CTX, type, type, &kern, pool), OK);
     const struct kv_src src = kvram_src(kv);
     assert_int_equal(src.seq_open(src.self, 3), OK);
     assert_int_equal(src.seq_open(src.self, SEQS_MAX - 1), OK);
@@ -155,7 +157,7 @@ static void refuse(struct kv_shape shape, enum dtype type_k, enum dtype type_v, 
     const struct kv_shape shapes[2] = {{.n_head_kv = 0}, shape};
     const size_t before = mem_used_total();
     struct kvram *kv;
-    assert_int_equal(kvram_open(&kv, shapes, 2, 16, type_k, type_v, &kern), ERR_USAGE);
+    assert_int_equal(kvram_open(&kv, shapes, 2, 16, type_k, type_v, &kern, pool), ERR_USAGE);
     assert_null(kv);
     assert_non_null(strstr(err_msg(), why));
     assert_int_equal(mem_used_total(), before);
@@ -171,7 +173,7 @@ static void test_dims_without_blocks(void **state)
     refuse(v80, DT_F16, DT_Q8_0, "layer 1: a value of 80 numbers cannot be cached as Q8_0 (-ctv)");
     refuse(mla, DT_Q8_0, DT_F16, "a value of 80 numbers cannot be cached as Q8_0 (-ctk)");
     struct kvram *kv; /* there are no values to be cached apart */
-    assert_int_equal(kvram_open(&kv, &mla, 1, 16, DT_F16, DT_Q8_0, &kern), OK);
+    assert_int_equal(kvram_open(&kv, &mla, 1, 16, DT_F16, DT_Q8_0, &kern, pool), OK);
     kvram_close(kv);
 }
 
@@ -182,14 +184,14 @@ static void test_open_fails_cleanly(void **state)
                                       {.n_head_kv = 1, .dim_k = 8, .dim_v = 8}};
     const size_t before = mem_used_total();
     struct kvram *kv;
-    for (uint64_t n = 1; n <= 3; n++) {
+    for (uint64_t n = 1; n <= 2; n++) {
         mem_fail_at(n);
-        assert_int_equal(kvram_open(&kv, shape, 2, 16, DT_F16, DT_F32, &kern), ERR_MEMORY);
+        assert_int_equal(kvram_open(&kv, shape, 2, 16, DT_F16, DT_F32, &kern, pool), ERR_MEMORY);
         assert_null(kv);
         assert_int_equal(mem_used_total(), before);
     }
     mem_fail_at(0);
-    assert_int_equal(kvram_open(&kv, shape, 2, 16, DT_F16, DT_F32, &kern), OK);
+    assert_int_equal(kvram_open(&kv, shape, 2, 16, DT_F16, DT_F32, &kern, pool), OK);
     const struct kv_src src = kvram_src(kv);
     mem_fail_at(1);
     assert_int_equal(src.seq_open(src.self, 0), ERR_MEMORY);
@@ -298,6 +300,13 @@ static int setup(void **state)
 {
     (void)state;
     kern_init(&kern, 0);
+    return pool_open(&pool, 2) == OK ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    pool_close(pool);
     return 0;
 }
 
@@ -313,5 +322,5 @@ int main(void)
         cmocka_unit_test(test_no_state_costs_nothing),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, setup, teardown);
 }

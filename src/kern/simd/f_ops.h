@@ -358,50 +358,59 @@ static void row_ssm_step(float *h, const float *x, const float *b, const float *
 
 /* ---- activations to int8 --------------------------------------------------------------------- */
 
-/* Group i of a row. */
-INLINE void q8_group(const float *x, char *row, size_t k, size_t i)
+/* Groups g .. g + n - 1 of a row, n <= 4. */
+INLINE void q8_groups(const float *x, char *row, size_t k, size_t g, size_t n)
 {
-    f32x4 v[8];
-    s32x4 tops = {0};
-    UNROLL(8)
-    for (size_t j = 0; j < 8; j++) {
-        v[j] = load_f32x4(x + 4 * j);
-        tops = max_s32x4(tops, (s32x4)v[j] & INT32_MAX); /* as integers: NaN is largest */
-    }
-    const s32x4 top_bits = max_s32x4(tops, (s32x4){tops[2], tops[3], 0, 0});
-    const int32_t bits = top_bits[0] > top_bits[1] ? top_bits[0] : top_bits[1];
-    float top;
-    __builtin_memcpy(&top, &bits, sizeof top);
-    const bool finite = top <= FLT_MAX, zero = top < ACT_Q8_TINY;
-    const float d = zero ? 0.0f : finite ? top / 127.0f : NAN;
-    s32x4 q[8] = {{0}};
-    if (finite && !zero) {
-        const float gain = 127.0f / top;
+    enum { N_VEC = 32 / V_LANES };
+    s32x4 tops[4] = {{0}}, halves[8] = {{0}};
+    UNROLL(4)
+    for (size_t i = 0; i < n; i++) {
+        vi top = {0};
         UNROLL(8)
-        for (size_t j = 0; j < 8; j++) q[j] = f32x4_to_s32(v[j] * gain);
+        for (size_t j = 0; j < N_VEC; j++) /* as integers: NaN is largest */
+            top = vi_max(top, (vi)load_vf(x + i * 32 + j * V_LANES) & INT32_MAX);
+        tops[i] = fold_max(top);
     }
-    const s8x16 codes[2] = {pack_s8x16(q), pack_s8x16(q + 4)};
-    __builtin_memcpy(row + i * 32, codes, sizeof codes);
-    const s32x4 halves[4] = {(q[0] + q[1]) + (q[2] + q[3]), (q[4] + q[5]) + (q[6] + q[7])};
-    const s32x4 sum = sums4(halves);
-    const int32_t n[3] = {sum[0], sum[1], sum[0] + sum[1]};
-    ((float *)(void *)(row + act_q8_d_at(k)))[i] = d;
-    ((float *)(void *)(row + act_q8_s32_at(k)))[i] = d * (float)n[2];
-    ((int32_t *)(void *)(row + act_q8_n32_at(k)))[i] = -128 * n[2];
-    for (size_t h = 0; h < 2; h++) {
-        ((float *)(void *)(row + act_q8_s16_at(k)))[2 * i + h] = d * (float)n[h];
-        ((int32_t *)(void *)(row + act_q8_n16_at(k)))[2 * i + h] = -128 * n[h];
+    const s32x4 top = maxes4(tops);
+    const s32x4 is_wild = top >= 0x7f800000; /* infinity or NaN */
+    const s32x4 is_some = ((f32x4)top >= ACT_Q8_TINY) & ~is_wild;
+    const s32x4 nan = (s32x4)((f32x4){0} + NAN);
+    const f32x4 d = (f32x4)(((s32x4)((f32x4)top / 127.0f) & is_some) | (nan & is_wild));
+    const f32x4 gain = (f32x4)((s32x4)(127.0f / (f32x4)top) & is_some);
+    UNROLL(4)
+    for (size_t i = 0; i < n; i++) {
+        vi q[N_VEC];
+        UNROLL(8)
+        for (size_t j = 0; j < N_VEC; j++)
+            q[j] = vf_to_vi(load_vf(x + i * 32 + j * V_LANES) * gain[i]) & is_some[i];
+        store_codes(row + (g + i) * 32, q);
+        UNROLL(2)
+        for (size_t h = 0; h < 2; h++) {
+            vi sum = q[h * N_VEC / 2];
+            UNROLL(4)
+            for (size_t j = 1; j < N_VEC / 2; j++) sum += q[h * N_VEC / 2 + j];
+            halves[2 * i + h] = fold_sum(sum);
+        }
     }
+    const s32x4 n16[2] = {sums4(halves), sums4(halves + 4)};
+    const s32x4 n32 = pair_sums(n16[0], n16[1]);
+    const f32x4 s32 = d * s32x4_to_f32(n32),
+                start16[2] = {{d[0], d[0], d[1], d[1]}, {d[2], d[2], d[3], d[3]}};
+    const f32x4 s16[2] = {start16[0] * s32x4_to_f32(n16[0]), start16[1] * s32x4_to_f32(n16[1])};
+    const s32x4 z32 = -128 * n32, z16[2] = {-128 * n16[0], -128 * n16[1]};
+    __builtin_memcpy(row + act_q8_d_at(k) + 4 * g, &d, 4 * n);
+    __builtin_memcpy(row + act_q8_s32_at(k) + 4 * g, &s32, 4 * n);
+    __builtin_memcpy(row + act_q8_n32_at(k) + 4 * g, &z32, 4 * n);
+    __builtin_memcpy(row + act_q8_s16_at(k) + 8 * g, s16, 8 * n);
+    __builtin_memcpy(row + act_q8_n16_at(k) + 8 * g, z16, 8 * n);
 }
 
 static void row_quant_q8_part(const float *x, size_t i0, size_t n, size_t k, void *row)
 {
-    const float zeros[32] = {0};
-    const size_t g0 = i0 / 32, g1 = (i0 + n) / 32, n_end = act_q8_n16_at(k) + act_q8_kp(k) / 4;
-    for (size_t g = g0; g < g1; g++) q8_group(x + (g - g0) * 32, row, k, g);
-    if (i0 + n < k) return;
-    for (size_t g = g1; g < act_q8_kp(k) / 32; g++) q8_group(zeros, row, k, g);
-    __builtin_memset((char *)row + n_end, 0, act_q8_row_bytes(k) - n_end);
+    size_t g = i0 / 32;
+    const size_t g_end = g + n / 32;
+    for (; g_end - g >= 4; g += 4, x += 4 * 32) q8_groups(x, row, k, g, 4);
+    for (; g < g_end; g++, x += 32) q8_groups(x, row, k, g, 1);
 }
 
 static void row_quant_q8(const float *x, size_t k, void *row)

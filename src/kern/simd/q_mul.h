@@ -4,8 +4,16 @@
  *
  * Weights come as tiles of 16 rows (kern/pack.h), of which a vector holds V_LANES: no sum crosses
  * lanes. Few columns are multiplied straight from the tile, its codes being decoded in registers;
- * that is bound by memory. For many columns the tile is decoded once into scratch, and all columns
- * sweep over it, T_COLS at a time. Rows that are not packed are packed into scratch first.
+ * with one to four that is bound by memory. For many columns the tile is decoded once into scratch,
+ * and all columns sweep over it, T_COLS at a time. Rows that are not packed are packed into scratch
+ * first.
+ *
+ * Weights that come from memory are fetched ahead where multiplying takes longer than reading: a
+ * CPU's own prefetchers lose the stream there. With T_COLS columns, straight from the tile, that is
+ * kern_ahead.full (Zen 4, one core, VNNI, rows of 1536 of Q4_0: 8 columns 107 multiply-adds per ns
+ * without, 162 with 4 KB; 4 columns 158 and 152, with AVX2 no difference); with many, the next tile
+ * during the sweeps over this one (32 columns, rows of 576: 140 and 160). With fewer it is
+ * kern_ahead.few.
  *
  * The file that includes this one supplies
  *     T_COLS                                 columns of a register tile
@@ -61,7 +69,8 @@ struct job {       /* columns c0 .. c0 + n_col - 1 of one tile */
     size_t prefetch;
 };
 
-INLINE struct job job_new(const struct kern_mul *a, size_t r0, size_t c0, struct qtype t)
+INLINE struct job job_new(const struct kern_mul *a, size_t r0, size_t c0, size_t prefetch,
+                          struct qtype t)
 {
     return (struct job){.x = act_view(a, c0, t),
                         .stride = a->x_stride,
@@ -69,7 +78,7 @@ INLINE struct job job_new(const struct kern_mul *a, size_t r0, size_t c0, struct
                         .y_stride = a->y_stride,
                         .n_row = a->n_row - r0 < PACK_ROWS ? a->n_row - r0 : PACK_ROWS,
                         .k = a->k,
-                        .prefetch = a->is_packed ? a->prefetch : 0};
+                        .prefetch = prefetch};
 }
 
 INLINE void store_slice(const struct job *m, size_t slice, int n_col, const vf *sum)
@@ -283,6 +292,28 @@ INLINE void sweep(const struct job *m, const struct decoded *w, size_t v, int n_
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
+struct next_tile { /* of a matrix that comes from memory */
+    const uint8_t *p;
+    size_t n_left, n_each; /* bytes; n_each for each column of a slice */
+};
+
+INLINE struct next_tile next_tile(const struct kern_mul *a, const uint8_t *tile, struct qtype t)
+{
+    const size_t n_bytes = a->k / t.block_items * t.block_bytes * PACK_ROWS;
+    return (struct next_tile){
+        .p = tile + n_bytes, .n_left = n_bytes, .n_each = n_bytes / (a->n_col * N_SLICE) + 1};
+}
+
+/* As much as n columns of a slice pay for, to the second level: the first is full. */
+INLINE void fetch_part(struct next_tile *a, size_t n)
+{
+    for (size_t b = 0; b < n * a->n_each && a->n_left > 0; b += 64) {
+        __builtin_prefetch(a->p, 0, 2);
+        a->p += 64;
+        a->n_left -= a->n_left < 64 ? a->n_left : 64;
+    }
+}
+
 /* Columns to take next: the rest is cut into equal parts. */
 INLINE size_t next_cols(size_t n_left)
 {
@@ -290,17 +321,22 @@ INLINE size_t next_cols(size_t n_left)
     return n_left > T_COLS / 2 ? (n_left + 1) / 2 : n_left;
 }
 
-INLINE void mul_tile(const struct kern_mul *a, size_t r0, const uint8_t *tile, uint8_t *scratch,
-                     struct qtype t)
+INLINE void mul_tile(const struct kern_mul *a, size_t r0, const uint8_t *tile,
+                     struct kern_ahead ahead, uint8_t *scratch, struct qtype t)
 {
     const int is_decoded = a->n_col >= DECODE_COLS_MIN;
     const struct decoded w = decoded_view(scratch, a->k);
     const struct qtype u = decoded_type(t);
-    if (is_decoded) decode_tile(tile, &w, a->k, t);
+    struct next_tile next = {0};
+    if (is_decoded) {
+        if (ahead.full) next = next_tile(a, tile, t);
+        decode_tile(tile, &w, a->k, t);
+    }
     for (size_t v = 0; v < (is_decoded ? N_SLICE : 1); v += T_SLICES(T_COLS)) {
         for (size_t c = 0, n; c < a->n_col; c += n) {
-            const struct job m = job_new(a, r0, c, t);
             n = next_cols(a->n_col - c);
+            const struct job m = job_new(a, r0, c, n == T_COLS ? ahead.full : ahead.few, t);
+            if (is_decoded) fetch_part(&next, n * T_SLICES(T_COLS));
             switch (n) {
 #define TILE_CASE(C)                                                                               \
     case C:                                                                                        \
@@ -328,13 +364,15 @@ INLINE void mul_packed(const struct kern_mul *a, struct qtype t)
     for (size_t r = 0; r < a->n_row; r += PACK_ROWS) {
         const uint8_t *tile = (const uint8_t *)a->w + r * a->w_stride;
         uint8_t *decoded = scratch;
+        struct kern_ahead ahead = a->ahead;
         if (!a->is_packed || a->n_row - r < PACK_ROWS) {
             const size_t n = a->n_row - r < PACK_ROWS ? a->n_row - r : PACK_ROWS;
             pack_tile(t.type, tile, a->w_stride, n, a->k, scratch);
             tile = scratch;
+            ahead = (struct kern_ahead){0};
             decoded += (a->k / t.block_items * t.block_bytes * PACK_ROWS + 63) / 64 * 64;
         }
-        mul_tile(a, r, tile, decoded, t);
+        mul_tile(a, r, tile, ahead, decoded, t);
     }
 }
 

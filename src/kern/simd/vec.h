@@ -4,8 +4,8 @@
  *
  * Vectors are the compiler's own (GNU C vector extension), so +, *, &, << and comparisons need no
  * name per instruction set. What they cannot say (fused multiply-add, table look-up, half floats)
- * is in vec_x86.h and vec_arm.h, in 128 bits where activations become int8 and at the level's full
- * width, V_LANES floats, else.
+ * is in vec_x86.h and vec_arm.h, at the level's full width of V_LANES floats, or in 128 bits where
+ * lanes meet.
  *
  * Everything is static: each file that is compiled with its own flags has its own copies, and none
  * of them can be linked into code that must run on a lesser CPU.
@@ -61,13 +61,6 @@ INLINE u8x16 load_u8x16(const uint8_t *p)
     return v;
 }
 
-INLINE f32x4 load_f32x4(const float *p)
-{
-    f32x4 v;
-    __builtin_memcpy(&v, p, sizeof v);
-    return v;
-}
-
 INLINE vb load_vb(const uint8_t *p)
 {
     vb v;
@@ -115,6 +108,14 @@ INLINE vf load_vf_part(const float *p, size_t n)
 INLINE void store_vf_part(float *p, vf v, size_t n)
 {
     __builtin_memcpy(p, &v, n * sizeof *p);
+}
+
+INLINE s32x4 pair_sums(s32x4 a, s32x4 b);
+
+/* Lane i is the sum of the lanes of v[i]. */
+INLINE s32x4 sums4(const s32x4 v[4])
+{
+    return pair_sums(pair_sums(v[0], v[1]), pair_sums(v[2], v[3]));
 }
 
 /* mask lanes are all ones or all zeros */

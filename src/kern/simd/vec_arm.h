@@ -14,32 +14,53 @@
 #define CODES_SIGNED 1
 #define V_STORES_F16 1
 
-/* ---- 128 bits: activations to int8 ----------------------------------------------------------- */
+/* ---- activations to int8 --------------------------------------------------------------------- */
 
-/* Lane i is the sum of the lanes of v[i]. */
-INLINE s32x4 sums4(const s32x4 v[4])
+/* {a[0] + a[1], a[2] + a[3], b[0] + b[1], b[2] + b[3]} */
+INLINE s32x4 pair_sums(s32x4 a, s32x4 b)
 {
-    return (s32x4)vpaddq_s32(vpaddq_s32((int32x4_t)v[0], (int32x4_t)v[1]),
-                             vpaddq_s32((int32x4_t)v[2], (int32x4_t)v[3]));
+    return (s32x4)vpaddq_s32((int32x4_t)a, (int32x4_t)b);
 }
 
-/* Round to nearest even; |v| < 2^31. */
-INLINE s32x4 f32x4_to_s32(f32x4 v)
+/* Lane i is the largest of the lanes of v[i]. */
+INLINE s32x4 maxes4(const s32x4 v[4])
 {
-    return (s32x4)vcvtnq_s32_f32((float32x4_t)v);
+    return (s32x4)vpmaxq_s32(vpmaxq_s32((int32x4_t)v[0], (int32x4_t)v[1]),
+                             vpmaxq_s32((int32x4_t)v[2], (int32x4_t)v[3]));
 }
 
-INLINE s32x4 max_s32x4(s32x4 a, s32x4 b)
+INLINE f32x4 s32x4_to_f32(s32x4 v)
 {
-    return (s32x4)vmaxq_s32((int32x4_t)a, (int32x4_t)b);
+    return (f32x4)vcvtq_f32_s32((int32x4_t)v);
 }
 
-/* 16 values in -128 .. 127 as bytes */
-INLINE s8x16 pack_s8x16(const s32x4 v[4])
+INLINE vi vi_max(vi a, vi b)
 {
-    const int16x8_t a = vcombine_s16(vmovn_s32((int32x4_t)v[0]), vmovn_s32((int32x4_t)v[1]));
-    const int16x8_t b = vcombine_s16(vmovn_s32((int32x4_t)v[2]), vmovn_s32((int32x4_t)v[3]));
-    return (s8x16)vcombine_s8(vmovn_s16(a), vmovn_s16(b));
+    return (vi)vmaxq_s32((int32x4_t)a, (int32x4_t)b);
+}
+
+/* All lanes to four. */
+INLINE s32x4 fold_max(vi v)
+{
+    return v;
+}
+
+INLINE s32x4 fold_sum(vi v)
+{
+    return v;
+}
+
+/* 32 values in -128 .. 127 as bytes */
+INLINE void store_codes(char *p, const vi v[8])
+{
+    for (size_t i = 0; i < 8; i += 4) {
+        const int16x8_t lo =
+            vcombine_s16(vmovn_s32((int32x4_t)v[i]), vmovn_s32((int32x4_t)v[i + 1]));
+        const int16x8_t hi =
+            vcombine_s16(vmovn_s32((int32x4_t)v[i + 2]), vmovn_s32((int32x4_t)v[i + 3]));
+        const int8x16_t codes = vcombine_s8(vmovn_s16(lo), vmovn_s16(hi));
+        __builtin_memcpy(p + 4 * i, &codes, sizeof codes);
+    }
 }
 
 /* ---- full width is 128 bits too -------------------------------------------------------------- */
@@ -79,7 +100,7 @@ INLINE vf vf_min(vf a, vf b)
 
 INLINE vi vf_to_vi(vf a) /* to nearest even */
 {
-    return f32x4_to_s32(a);
+    return (vi)vcvtnq_s32_f32((float32x4_t)a);
 }
 
 INLINE vf vi_to_vf(vi a)

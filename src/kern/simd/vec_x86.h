@@ -44,32 +44,105 @@ INLINE vmi four_of(const int8_t *x)
     return (vmi)MM(set1_epi32)(four);
 }
 
-/* ---- 128 bits: activations to int8 ----------------------------------------------------------- */
+/* ---- activations to int8 --------------------------------------------------------------------- */
 
-/* Lane i is the sum of the lanes of v[i]. */
-INLINE s32x4 sums4(const s32x4 v[4])
+/* {a[0] + a[1], a[2] + a[3], b[0] + b[1], b[2] + b[3]} */
+INLINE s32x4 pair_sums(s32x4 a, s32x4 b)
 {
-    return (s32x4)_mm_hadd_epi32(_mm_hadd_epi32((__m128i)v[0], (__m128i)v[1]),
-                                 _mm_hadd_epi32((__m128i)v[2], (__m128i)v[3]));
+    return (s32x4)_mm_hadd_epi32((__m128i)a, (__m128i)b);
 }
 
-/* Round to nearest even; |v| < 2^31. */
-INLINE s32x4 f32x4_to_s32(f32x4 v)
+/* Lane i is the largest of the lanes of v[i]. */
+INLINE s32x4 maxes4(const s32x4 v[4])
 {
-    return (s32x4)_mm_cvtps_epi32((__m128)v);
+    const __m128i ab = _mm_max_epi32(_mm_unpacklo_epi32((__m128i)v[0], (__m128i)v[1]),
+                                     _mm_unpackhi_epi32((__m128i)v[0], (__m128i)v[1]));
+    const __m128i cd = _mm_max_epi32(_mm_unpacklo_epi32((__m128i)v[2], (__m128i)v[3]),
+                                     _mm_unpackhi_epi32((__m128i)v[2], (__m128i)v[3]));
+    return (s32x4)_mm_max_epi32(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd));
 }
 
-INLINE s32x4 max_s32x4(s32x4 a, s32x4 b)
+INLINE f32x4 s32x4_to_f32(s32x4 v)
 {
-    return (s32x4)_mm_max_epi32((__m128i)a, (__m128i)b);
+    return (f32x4)_mm_cvtepi32_ps((__m128i)v);
 }
 
-/* 16 values in -128 .. 127 as bytes */
-INLINE s8x16 pack_s8x16(const s32x4 v[4])
+INLINE vi vi_max(vi a, vi b)
 {
-    return (s8x16)_mm_packs_epi16(_mm_packs_epi32((__m128i)v[0], (__m128i)v[1]),
-                                  _mm_packs_epi32((__m128i)v[2], (__m128i)v[3]));
+    return (vi)MM(max_epi32)((vmi)a, (vmi)b);
 }
+
+/* All lanes to four; 32 values in -128 .. 127 as bytes. */
+#if V_LANES == 16
+
+INLINE __m256i upper(vi v)
+{
+    return _mm512_extracti64x4_epi64((__m512i)v, 1);
+}
+
+INLINE s32x4 fold_max(vi v)
+{
+    const __m256i m = _mm256_max_epi32(_mm512_castsi512_si256((__m512i)v), upper(v));
+    return (s32x4)_mm_max_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
+}
+
+INLINE s32x4 fold_sum(vi v)
+{
+    const __m256i s = _mm256_add_epi32(_mm512_castsi512_si256((__m512i)v), upper(v));
+    return (s32x4)_mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+}
+
+INLINE void store_codes(char *p, const vi v[2])
+{
+    _mm_storeu_si128((__m128i_u *)(void *)p, _mm512_cvtepi32_epi8((__m512i)v[0]));
+    _mm_storeu_si128((__m128i_u *)(void *)(p + 16), _mm512_cvtepi32_epi8((__m512i)v[1]));
+}
+
+#elif V_LANES == 8
+
+INLINE s32x4 fold_max(vi v)
+{
+    return (s32x4)_mm_max_epi32(_mm256_castsi256_si128((__m256i)v),
+                                _mm256_extracti128_si256((__m256i)v, 1));
+}
+
+INLINE s32x4 fold_sum(vi v)
+{
+    return (s32x4)_mm_add_epi32(_mm256_castsi256_si128((__m256i)v),
+                                _mm256_extracti128_si256((__m256i)v, 1));
+}
+
+INLINE void store_codes(char *p, const vi v[4])
+{
+    const __m256i lo = _mm256_packs_epi32((__m256i)v[0], (__m256i)v[1]);
+    const __m256i hi = _mm256_packs_epi32((__m256i)v[2], (__m256i)v[3]);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); /* halves are packed apart */
+    _mm256_storeu_si256((__m256i_u *)(void *)p,
+                        _mm256_permutevar8x32_epi32(_mm256_packs_epi16(lo, hi), order));
+}
+
+#else
+
+INLINE s32x4 fold_max(vi v)
+{
+    return v;
+}
+
+INLINE s32x4 fold_sum(vi v)
+{
+    return v;
+}
+
+INLINE void store_codes(char *p, const vi v[8])
+{
+    for (size_t i = 0; i < 8; i += 4) {
+        const __m128i lo = _mm_packs_epi32((__m128i)v[i], (__m128i)v[i + 1]);
+        const __m128i hi = _mm_packs_epi32((__m128i)v[i + 2], (__m128i)v[i + 3]);
+        _mm_storeu_si128((__m128i_u *)(void *)(p + 4 * i), _mm_packs_epi16(lo, hi));
+    }
+}
+
+#endif
 
 /* ---- full width: tiles, floats --------------------------------------------------------------- */
 
