@@ -19,7 +19,8 @@ moxie=${MOXIE:-./moxie}
 here=$(dirname "$0")
 name=llama.cpp
 rounds=5
-rows=tg,pp512,pp32,depth,pl8,pl32,ttft,rss
+rows_known=tg,pp512,pp32,depth,pl8,pl32,ttft,rss
+rows=$rows_known
 threads=
 peer_args=
 moxie_args=
@@ -133,9 +134,8 @@ done
 [ -r "$model" ] || die 3 "$model: no such file, or not readable; expected a GGUF file"
 whole --rounds "$rounds" 1 1000
 row=
-known=,tg,pp512,pp32,depth,pl8,pl32,ttft,rss,
 for row in $(echo "$rows" | tr ',' ' '); do
-    case $known in *,"$row",*) ;; *) die 2 "--rows: '$row' is none of ${known#,}" ;; esac
+    case ,$rows_known, in *,"$row",*) ;; *) die 2 "--rows: '$row' is none of $rows_known" ;; esac
 done
 [ -n "$row" ] || die 2 "--rows: the list is empty"
 if [ -z "$threads" ]; then
@@ -411,7 +411,7 @@ streams=${streams#,}
 
 read -r load _ </proc/loadavg || load=
 awk -v load="${load:-0}" 'BEGIN { exit !(load > 0.5) }' &&
-    say "other programs are at work here (load $load): ratios may hold, speeds do not"
+    say "other programs are at work here (load $load): speeds do not hold, nor ratios where threads wait for each other"
 
 # ---- the run -------------------------------------------------------------------------------------
 
