@@ -7,7 +7,6 @@
  */
 #include "engine.h"
 
-#include "base/os.h"
 #include "base/pool.h"
 #include "engine_impl.h"
 #include "kern/cpu.h"
@@ -16,8 +15,7 @@
 
 #define TASK_ROUNDS 4096   /* some 0.1 to 1 ms */
 #define TASKS_OF_THREAD 32 /* a pass may fit between two time slices of a neighbour */
-#define PASSES_MIN 5
-#define PASSES_NS 300000000u /* then passes go on until this time is over */
+#define PASSES_NS 300000000u
 
 static void peak_task(void *ctx, uint32_t i_task, uint32_t i_thread)
 {
@@ -27,20 +25,6 @@ static void peak_task(void *ctx, uint32_t i_task, uint32_t i_thread)
     const uint64_t n = k->int8_peak(TASK_ROUNDS);
     assert(n > 0);
     (void)n;
-}
-
-/* Nanoseconds of the fastest pass. */
-static uint64_t best_pass(struct pool *pool, struct kern *k, uint32_t n_task)
-{
-    uint64_t best = UINT64_MAX;
-    const uint64_t start = os_time_ns();
-    for (uint32_t i = 0; i < PASSES_MIN || os_time_ns() - start < PASSES_NS; i++) {
-        const uint64_t t0 = os_time_ns();
-        pool_run(pool, peak_task, k, n_task);
-        const uint64_t t = os_time_ns() - t0;
-        if (t < best) best = t;
-    }
-    return best ? best : 1;
 }
 
 enum err engine_int8_peak(const char *cpu_mask, uint32_t n_thread, double *macs_per_s)
@@ -59,7 +43,7 @@ enum err engine_int8_peak(const char *cpu_mask, uint32_t n_thread, double *macs_
     if (err) return err;
     const uint32_t n_task = n_thread * TASKS_OF_THREAD;
     const double n_macs = (double)k.int8_peak(TASK_ROUNDS) * n_task;
-    *macs_per_s = n_macs * 1e9 / (double)best_pass(pool, &k, n_task);
+    *macs_per_s = n_macs * 1e9 / (double)pool_best_ns(pool, peak_task, &k, n_task, PASSES_NS);
     pool_close(pool);
     return OK;
 }

@@ -25,8 +25,7 @@
 #define CACHES 8 /* the buffer is at least this many last-level caches */
 #define CHUNK_BYTES                                                                                \
     ((size_t)4 << 20) /* long enough for the prefetchers, short enough to share out */
-#define PASSES_MIN 5
-#define PASSES_NS 1000000000u /* then passes go on until this time is over */
+#define PASSES_NS 1000000000u
 #define LANES 16
 
 static size_t buffer_bytes(void)
@@ -69,20 +68,10 @@ static void sum_chunk(void *ctx, uint32_t i_task, uint32_t i_thread)
     p->sum[i_task] = sum;
 }
 
-/* Nanoseconds of the fastest pass. */
-static uint64_t best_pass(struct pool *pool, struct probe *p, uint32_t n_chunk)
+static void check_sums(const struct probe *p, uint32_t n_chunk)
 {
-    uint64_t best = UINT64_MAX;
-    const uint64_t start = os_time_ns();
-    for (uint32_t i = 0; i < PASSES_MIN || os_time_ns() - start < PASSES_NS; i++) {
-        const uint64_t t0 = os_time_ns();
-        pool_run(pool, sum_chunk, p, n_chunk);
-        const uint64_t t = os_time_ns() - t0;
-        if (t < best) best = t;
-    }
     for (uint32_t i = 0; i < n_chunk; i++)
         assert(p->sum[i] == UINT64_C(0x0101010101010101) * (CHUNK_BYTES / sizeof *p->data));
-    return best;
 }
 
 enum err membw_read(const uint32_t *n_thread, size_t n, double *bytes_per_s)
@@ -99,8 +88,9 @@ enum err membw_read(const uint32_t *n_thread, size_t n, double *bytes_per_s)
         err = pool_open(&pool, n_thread[i]);
         if (err) break;
         if (i == 0) pool_run(pool, fill_chunk, &p, n_chunk);
-        const uint64_t ns = best_pass(pool, &p, n_chunk);
-        bytes_per_s[i] = (double)n_bytes / ((double)(ns ? ns : 1) / 1e9);
+        const uint64_t ns = pool_best_ns(pool, sum_chunk, &p, n_chunk, PASSES_NS);
+        check_sums(&p, n_chunk);
+        bytes_per_s[i] = (double)n_bytes / ((double)ns / 1e9);
         pool_close(pool);
     }
     mem_free(p.data);

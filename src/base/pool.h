@@ -27,5 +27,9 @@ enum err pool_open(struct pool **p, uint32_t n_thread);
 void pool_close(struct pool *p); /* NULL is fine */
 uint32_t pool_n_thread(const struct pool *p);
 void pool_run(struct pool *p, pool_fn *fn, void *ctx, uint32_t n_task);
+/* For measuring: nanoseconds, at least 1, of the fastest of five or more such loops, which go on
+ * until at_least_ns are over. */
+uint64_t pool_best_ns(struct pool *p, pool_fn *fn, void *ctx, uint32_t n_task,
+                      uint64_t at_least_ns);
 
 #endif

@@ -118,6 +118,26 @@ INLINE s32x4 sums4(const s32x4 v[4])
     return pair_sums(pair_sums(v[0], v[1]), pair_sums(v[2], v[3]));
 }
 
+/* Lanes i, i + 4 ... to lane i: the largest, the sum; fold4: the sum of 16 lanes, halves first. */
+#if V_LANES == 4
+
+INLINE s32x4 fold_max(vi v)
+{
+    return v;
+}
+
+INLINE s32x4 fold_sum(vi v)
+{
+    return v;
+}
+
+INLINE f32x4 fold4(const vf v[4])
+{
+    return (v[0] + v[2]) + (v[1] + v[3]);
+}
+
+#endif
+
 /* mask lanes are all ones or all zeros */
 INLINE vf vf_select(vi mask, vf yes, vf no)
 {

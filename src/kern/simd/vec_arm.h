@@ -39,17 +39,6 @@ INLINE vi vi_max(vi a, vi b)
     return (vi)vmaxq_s32((int32x4_t)a, (int32x4_t)b);
 }
 
-/* All lanes to four. */
-INLINE s32x4 fold_max(vi v)
-{
-    return v;
-}
-
-INLINE s32x4 fold_sum(vi v)
-{
-    return v;
-}
-
 /* 32 values in -128 .. 127 as bytes */
 INLINE void store_codes(char *p, const vi v[8])
 {
@@ -188,11 +177,6 @@ INLINE void store_vf_f16(uint8_t *p, vf v)
 {
     const float16x4_t h = vcvt_f16_f32((float32x4_t)v);
     __builtin_memcpy(p, &h, sizeof h);
-}
-
-INLINE f32x4 fold4(const vf v[4])
-{
-    return (v[0] + v[2]) + (v[1] + v[3]);
 }
 
 #endif

@@ -123,16 +123,6 @@ INLINE void store_codes(char *p, const vi v[4])
 
 #else
 
-INLINE s32x4 fold_max(vi v)
-{
-    return v;
-}
-
-INLINE s32x4 fold_sum(vi v)
-{
-    return v;
-}
-
 INLINE void store_codes(char *p, const vi v[8])
 {
     for (size_t i = 0; i < 8; i += 4) {
@@ -253,11 +243,6 @@ INLINE f32x4 fold4(const vf v[2])
 INLINE __m128i load_halves(const uint8_t *p)
 {
     return _mm_loadu_si64(p);
-}
-
-INLINE f32x4 fold4(const vf v[4])
-{
-    return (v[0] + v[2]) + (v[1] + v[3]);
 }
 
 #endif
