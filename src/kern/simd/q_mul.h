@@ -358,6 +358,14 @@ INLINE void mul_tile(const struct kern_mul *a, size_t r0, const uint8_t *tile,
     }
 }
 
+/* Reads a byte every 64, in order, as the CPU's prefetchers like it: packing goes along several
+ * rows at once, which loses them (rows of 2176 bytes of Q8_0 from memory, one core of Zen 4: 5.9
+ * GB/s without, 9.2 with). */
+INLINE void look_at(const uint8_t *p, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i += 64) (void)*(const volatile uint8_t *)(p + i);
+}
+
 INLINE void mul_packed(const struct kern_mul *a, struct qtype t)
 {
     uint8_t *const scratch = a->scratch;
@@ -367,6 +375,7 @@ INLINE void mul_packed(const struct kern_mul *a, struct qtype t)
         struct kern_ahead ahead = a->ahead;
         if (!a->is_packed || a->n_row - r < PACK_ROWS) {
             const size_t n = a->n_row - r < PACK_ROWS ? a->n_row - r : PACK_ROWS;
+            look_at(tile, (n - 1) * a->w_stride + a->k / t.block_items * t.block_bytes);
             pack_tile(t.type, tile, a->w_stride, n, a->k, scratch);
             tile = scratch;
             ahead = (struct kern_ahead){0};
