@@ -8,6 +8,8 @@
  * matrix twice. Strips are taken in pieces, one loop over the pool each; between pieces somebody
  * may look at the progress, stop the work, or learn that the file was cut off.
  *
+ * Small tensors that are not packed are copied, for they lie between matrices (own_small).
+ *
  * Places lie one after the other, each plane at a multiple of MEM_ALIGN.
  */
 #include "offload/weights.h"
@@ -28,6 +30,13 @@
 #define TASK_STRIPS (MEM_HUGE_BYTES / STRIP_BYTES)
 /* About 64 MiB, 10 to 20 ms of work from the page cache. The disk is asked for as much ahead. */
 #define PIECE_STRIPS (32 * TASK_STRIPS)
+/* Tensors that are not packed become memory of our own if they are no larger than what a look at
+ * them may bring in, norms and routers; of all of them so much, which is within what the engine
+ * leaves free, and so many, each of which may take two of the kernel's 65530 mappings. The others
+ * stay mapped. */
+#define OWN_BYTES_MAX ((uint64_t)2 << 20)
+#define OWN_BYTES_ALL ((uint64_t)96 << 20)
+#define OWN_TENSORS_MAX 8192
 
 struct view {
     struct tensor rows; /* as the operations of a new graph have it */
@@ -256,6 +265,44 @@ static enum err pack_pieces(const struct weights *w, const struct weights_from *
     return OK;
 }
 
+/* Some of its rows are to be packed. */
+static bool is_in_view(const struct weights *w, const struct tensor *t)
+{
+    const uintptr_t begin = (uintptr_t)t->data, end = begin + tensor_bytes(t);
+    size_t lo = 0, hi = w->n_view; /* views before lo begin before t, from hi on not */
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if ((uintptr_t)w->view[mid].rows.data < begin)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < w->n_view && (uintptr_t)w->view[lo].rows.data < end;
+}
+
+/* Norms, biases and the like lie between the packed matrices, and a look at each would bring up to
+ * 2 MiB of those back into memory. */
+static enum err own_small(const struct weights *w, const struct gguf *file)
+{
+    gguf_forget(file);
+    for (int pass = 0; pass < 2; pass++) { /* the disk is asked for all of them first */
+        uint64_t n_bytes = 0, n = 0;
+        for (uint64_t i = 0; i < gguf_n_tensor(file) && n < OWN_TENSORS_MAX; i++) {
+            const struct tensor *const t = gguf_tensor_at(file, i);
+            const uint64_t size = tensor_bytes(t);
+            if (size > OWN_BYTES_MAX || size > OWN_BYTES_ALL - n_bytes) continue;
+            if (is_in_view(w, t)) continue;
+            n_bytes += size;
+            n++;
+            if (pass == 0)
+                gguf_ahead(file, t->data, size);
+            else if (!gguf_own(file, t->data, size))
+                return gguf_whole(file);
+        }
+    }
+    return OK;
+}
+
 enum err weights_pack(struct weights *w, const struct weights_from *from)
 {
     assert(w);
@@ -266,7 +313,8 @@ enum err weights_pack(struct weights *w, const struct weights_from *from)
     enum err err = ERR_MEMORY;
     p.buf = mem_alloc_array(MEM_SCRATCH, pool_n_thread(from->pool), w->buf_bytes);
     if (p.buf) p.arena = mem_alloc_huge(MEM_WEIGHTS, w->n_bytes);
-    if (p.arena) err = pack_pieces(w, from, &p);
+    if (p.arena) err = own_small(w, from->file);
+    if (err == OK) err = pack_pieces(w, from, &p);
     mem_free(p.buf);
     if (err)
         mem_free(p.arena);

@@ -38,8 +38,10 @@ struct weights_from {
     void (*on_progress)(void *ctx, uint64_t n_done, uint64_t n_total);
     void *ctx;
 };
-/* Once. ERR_MEMORY: nothing is packed, the file's own rows can still be used; ERR_RUN,
- * ERR_INPUT: the file became shorter, or cannot be read; ERR_INTR. */
+/* Once. Also gives back what is resident of the file's mapping, and makes small tensors that are
+ * not packed memory of this process where they are; nobody reads them meanwhile. ERR_MEMORY:
+ * nothing is packed, the file's own rows can still be used; ERR_RUN, ERR_INPUT: the file became
+ * shorter, or cannot be read; ERR_INTR. */
 enum err weights_pack(struct weights *w, const struct weights_from *from);
 
 /* Puts the packed matrices into the operations of a graph of the same model. Nothing happens before

@@ -1,5 +1,6 @@
 /*
- * os.c: files, clock and signals, on POSIX with Linux's /proc. CPUs are counted in os_cpu.c.
+ * os.c: files, clock and signals, on POSIX with Linux's /proc and mremap(). CPUs are counted in
+ * os_cpu.c.
  *
  * SIGBUS guard. Weights are read straight from the mapped file, and the kernel answers a read
  * beyond the end of a file that has shrunk with SIGBUS. The handler looks the address up in a table
@@ -56,6 +57,7 @@ static struct {
     atomic_int fd;
     atomic_int error; /* of the first read that failed; 0: none, or the file became shorter */
     atomic_bool broken;
+    atomic_bool has_own; /* pages that are not the file's: os_map_own() */
 } maps[MAPS_MAX];
 
 /* What ends the work: Ctrl-C, kill, a terminal that went away. */
@@ -293,6 +295,7 @@ static bool slot_claim(uint32_t *i_slot)
         if (!atomic_compare_exchange_strong(&maps[i].start, &expected, CLAIMED)) continue;
         atomic_store(&maps[i].broken, false);
         atomic_store(&maps[i].error, 0);
+        atomic_store(&maps[i].has_own, false);
         *i_slot = i;
         return true;
     }
@@ -441,6 +444,44 @@ void os_map_ahead(const struct os_map *m, size_t at, size_t n_bytes)
 {
     assert(m->data);
     posix_fadvise(m->fd, (off_t)at, (off_t)n_bytes, POSIX_FADV_WILLNEED); /* a wish */
+}
+
+void os_map_forget(const struct os_map *m)
+{
+    assert(m->data);
+    if (atomic_load(&maps[m->i_slot].has_own)) return; /* those would be lost */
+    madvise((void *)(uintptr_t)m->data, m->n_bytes, MADV_DONTNEED); /* a wish */
+}
+
+/* The file's pages; mremap() may have taken them away before it failed. */
+static bool map_again(const struct os_map *m, size_t at, size_t n_bytes)
+{
+    void *const to = (void *)(uintptr_t)(m->data + at);
+    if (mmap(to, n_bytes, PROT_READ, MAP_SHARED | MAP_FIXED, m->fd, (off_t)at) == to) return true;
+    mark_broken(m->i_slot, errno);
+    return false;
+}
+
+bool os_map_own(const struct os_map *m, size_t at, size_t n_bytes)
+{
+    assert(m->data);
+    assert(at <= m->n_bytes);
+    assert(n_bytes <= m->n_bytes - at);
+    if (n_bytes == 0) return true;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t begin = at / page * page;
+    const size_t n = (at + n_bytes + page - 1) / page * page - begin;
+    const size_t left = m->n_bytes - begin; /* the file may end within the last page */
+    void *const to = (void *)(uintptr_t)(m->data + begin);
+    void *own = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (own == MAP_FAILED) return true;
+    atomic_store(&maps[m->i_slot].has_own, true);
+    const bool ok = os_map_read(m, begin, n < left ? n : left, own);
+    if (ok && mprotect(own, n, PROT_READ) == 0 &&
+        mremap(own, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to)
+        return true;
+    munmap(own, n);
+    return map_again(m, begin, n) && ok;
 }
 
 /* ---- whole files ----------------------------------------------------------------------------- */

@@ -43,6 +43,14 @@ enum err os_map_whole(const struct os_map *m, const char *path);
 bool os_map_read(const struct os_map *m, size_t at, size_t n_bytes, void *buf);
 /* Asks the disk for what will be read soon; returns at once. */
 void os_map_ahead(const struct os_map *m, size_t at, size_t n_bytes);
+/* No page of the file is a part of this process any more, until it is looked at again. Nothing
+ * happens after os_map_own(). */
+void os_map_forget(const struct os_map *m);
+/* The pages of [at, at + n_bytes) become memory of this process, at the same place and with the
+ * same contents: a look at a page of the file makes all of it resident that the kernel keeps
+ * together, up to 2 MiB (Linux 6.18). false: as os_map_read(). Where memory is refused they stay
+ * the file's. One thread at a time. */
+bool os_map_own(const struct os_map *m, size_t at, size_t n_bytes);
 
 /* Opens a file or pipe for reading; *fd is the caller's to close. ERR_INPUT with the sentences of
  * os_map_file(); ERR_INTR when SIGINT came while a pipe had no writer. A directory opens, and fails

@@ -80,7 +80,7 @@ const struct cli_opt common_compute[] = {
      .help = "diagnostic: float32 activations for quantised weights, slow and exact"},
     {"no-repack", 0, CLI_FLAG, AT(no_repack), .alias = "-nr",
      .help = "leave quantised weights in the file's order instead of copying them into memory in "
-             "the kernels': starts sooner, holds less, runs slower, with the same result"},
+             "the kernels': starts sooner, runs slower, with the same result"},
     {0},
 };
 

@@ -341,6 +341,21 @@ void gguf_ahead(const struct gguf *g, const void *at, size_t n_bytes)
     if (p->map.data) os_map_ahead(&p->map, offset, n_bytes);
 }
 
+void gguf_forget(const struct gguf *g)
+{
+    assert(g);
+    for (uint32_t i = 0; i < g->n_part; i++)
+        if (g->part[i].map.data) os_map_forget(&g->part[i].map);
+}
+
+bool gguf_own(const struct gguf *g, const void *at, size_t n_bytes)
+{
+    assert(g);
+    size_t offset = 0;
+    const struct part *const p = part_of(g, at, n_bytes, &offset);
+    return !p->map.data || os_map_own(&p->map, offset, n_bytes);
+}
+
 uint64_t gguf_n_kv(const struct gguf *g)
 {
     return gguf_first(g)->n_kv;

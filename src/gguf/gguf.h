@@ -13,7 +13,8 @@
  * version, counts against the bytes left, key and tensor names, types, alignment, shapes, offsets,
  * overlaps, the size of the file. Errors are ERR_INPUT, naming file, key or tensor, byte offset,
  * what was found and expected.
- * A struct gguf is immutable after open: any number of threads may read it.
+ * A struct gguf is immutable after open: any number of threads may read it, but not during
+ * gguf_forget() and gguf_own().
  */
 #ifndef GGUF_GGUF_H
 #define GGUF_GGUF_H
@@ -78,6 +79,9 @@ enum err gguf_whole(const struct gguf *g); /* OK, or the sentence for that: os_m
 bool gguf_read(const struct gguf *g, const void *at, size_t n_bytes, void *buf);
 /* Such data will be read soon; returns at once. */
 void gguf_ahead(const struct gguf *g, const void *at, size_t n_bytes);
+/* For files, os_map_forget() of all parts, and os_map_own() of such data. */
+void gguf_forget(const struct gguf *g);
+bool gguf_own(const struct gguf *g, const void *at, size_t n_bytes);
 
 /* Keys of the first file, in file order. */
 uint64_t gguf_n_kv(const struct gguf *g);

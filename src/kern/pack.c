@@ -1,9 +1,11 @@
 /*
  * pack.c: rows of blocks to tiles and back.
  *
- * A group of 32 items of one row is taken apart into eight quads, words of four codes, and a quad
- * is placed with a few operations on words; the same in the other direction. A type is a row of
- * constants and the place of its codes and scales in a block (quant/block.h).
+ * A group of 32 items of a row is taken apart into eight quads, words of four codes, and a quad is
+ * placed with a few operations on words; to tiles four rows at a time, a vector holding one word of
+ * each. In the other direction it is one row. A type is a row of constants and the place of its
+ * codes and scales in a block (quant/block.h). Vectors are GNU C's, of 16 bytes, which every
+ * machine has, because compilers do not find them in loops over rows.
  */
 #include "kern/pack.h"
 
@@ -64,6 +66,17 @@ bool pack_can(enum dtype type)
 {
     return types[type].block_items != 0;
 }
+
+/* A word of each of four rows. */
+typedef uint32_t words __attribute__((vector_size(16)));
+enum { LANES = 4 };
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else /* as gcc has it before 12, too */
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (words){__VA_ARGS__})
+#endif
+static_assert(sizeof(words) == LANES * sizeof(uint32_t), "a word of each row");
+static_assert(PACK_ROWS % LANES == 0, "whole vectors of rows");
 
 static uint32_t word_at(const uint8_t *p)
 {
@@ -133,10 +146,11 @@ static inline int quad_fields(enum codes_in in, size_t g, size_t q, struct field
     return 0;
 }
 
-/* Bits 4 q ... of a word, each to the fifth bit of a byte, and back. */
-static inline uint32_t fifth_bits(uint32_t word, size_t q)
+/* Bits 4 q ... of words, each to the fifth bit of a byte, and back. */
+static inline words fifth_bits(words word, unsigned q)
 {
-    return (((word >> 4 * q & 15) * 0x00204081u) & in_bytes(1)) << 4;
+    const words four = word >> 4 * q & 15;
+    return ((four | four << 7 | four << 14 | four << 21) & in_bytes(1)) << 4;
 }
 
 static inline uint32_t fifth_word(uint32_t quad, size_t q)
@@ -144,16 +158,41 @@ static inline uint32_t fifth_word(uint32_t quad, size_t q)
     return ((quad >> 4 & in_bytes(1)) * 0x01020408u >> 24 & 15) << 4 * q;
 }
 
-static inline void get_quads(enum codes_in in, const uint8_t *codes, size_t g, uint32_t quad[QUADS])
+/* Words 0 .. 3 at `at` bytes into each of four rows. */
+static inline void words_at(const uint8_t *const row[LANES], size_t at, words w[4])
 {
-    const uint8_t *const p = in == IN_FIVE ? codes + 4 : codes;
-    for (size_t q = 0; q < QUADS; q++) {
+    words r[LANES];
+    for (size_t i = 0; i < LANES; i++) memcpy(&r[i], row[i] + at, sizeof r[i]);
+    const words a = SHUFFLE(r[0], r[1], 0, 4, 1, 5);
+    const words b = SHUFFLE(r[2], r[3], 0, 4, 1, 5);
+    const words c = SHUFFLE(r[0], r[1], 2, 6, 3, 7);
+    const words d = SHUFFLE(r[2], r[3], 2, 6, 3, 7);
+    w[0] = SHUFFLE(a, b, 0, 1, 4, 5);
+    w[1] = SHUFFLE(a, b, 2, 3, 6, 7);
+    w[2] = SHUFFLE(c, d, 0, 1, 4, 5);
+    w[3] = SHUFFLE(c, d, 2, 3, 6, 7);
+}
+
+/* Of the codes at `at` in each row. */
+static inline void get_quads(enum codes_in in, const uint8_t *const row[LANES], size_t at, size_t g,
+                             words quad[QUADS])
+{
+    for (size_t q = 0; q < QUADS; q += 4) { /* whose fields follow each other */
         struct field f[2];
         const int n = quad_fields(in, g, q, f);
-        quad[q] = in == IN_FIVE ? fifth_bits(word_at(codes), q) : 0;
-        for (int i = 0; i < n; i++)
-            quad[q] |= (word_at(p + f[i].at) >> f[i].shift & in_bytes(f[i].mask)) << f[i].up;
+        for (int i = 0; i < n; i++) {
+            words w[4];
+            words_at(row, at + (in == IN_FIVE ? 4 : 0) + f[i].at, w);
+            for (size_t j = 0; j < 4; j++) {
+                const words field = (w[j] >> f[i].shift & in_bytes(f[i].mask)) << f[i].up;
+                quad[q + j] = i == 0 ? field : quad[q + j] | field;
+            }
+        }
     }
+    if (in != IN_FIVE) return;
+    words fifth;
+    for (size_t i = 0; i < LANES; i++) fifth[i] = word_at(row[i] + at);
+    for (unsigned q = 0; q < QUADS; q++) quad[q] |= fifth_bits(fifth, q);
 }
 
 static inline void set_quads(enum codes_in in, const uint32_t quad[QUADS], uint8_t *codes, size_t g)
@@ -180,20 +219,29 @@ static inline size_t group_bytes(const struct pack_type *t)
     return (size_t)(t->n_low + t->n_high) * VECTOR;
 }
 
-/* Bits [up, up + n) of the quads of row r; 8 / n quads in a vector: quad q is in vector q %
+/* The first n_row of four rows, a constant of the caller. */
+static inline void put_words(uint8_t *dst, words w, size_t n_row)
+{
+    if (n_row == LANES)
+        memcpy(dst, &w, sizeof w);
+    else
+        put_word(dst, w[0]);
+}
+
+/* Bits [up, up + n) of the quads of rows r ... ; 8 / n quads in a vector: quad q is in vector q %
  * n_vector for nibbles, and in vector q / (8 / n) else. */
-static inline void put_field(const uint32_t quad[QUADS], unsigned up, unsigned n, uint8_t *dst,
-                             size_t r)
+static inline void put_field(const words quad[QUADS], unsigned up, unsigned n, uint8_t *dst,
+                             size_t r, size_t n_row)
 {
     const uint32_t mask = in_bytes((1u << n) - 1);
     const size_t n_in = 8 / n;
     for (size_t v = 0; v < n; v++) {
-        uint32_t word = 0;
-        for (size_t i = 0; i < n_in; i++) {
+        words word = {0};
+        for (unsigned i = 0; i < n_in; i++) {
             const size_t q = n == 4 ? v + 4 * i : v * n_in + i;
             word |= (quad[q] >> up & mask) << n * i;
         }
-        put_word(dst + v * VECTOR + 4 * r, word);
+        put_words(dst + v * VECTOR + 4 * r, word, n_row);
     }
 }
 
@@ -209,11 +257,20 @@ static inline void get_field(uint32_t quad[QUADS], unsigned up, unsigned n, cons
     }
 }
 
-static inline void put_codes(const struct pack_type *t, const uint32_t quad[QUADS], uint8_t *dst,
-                             size_t r)
+static inline void put_codes(const struct pack_type *t, const words quad[QUADS], uint8_t *dst,
+                             size_t r, size_t n_row)
 {
-    if (t->n_high) put_field(quad, (unsigned)t->n_low, (unsigned)t->n_high, dst, r);
-    put_field(quad, 0, (unsigned)t->n_low, dst + (size_t)t->n_high * VECTOR, r);
+    if (t->n_high) put_field(quad, (unsigned)t->n_low, (unsigned)t->n_high, dst, r, n_row);
+    put_field(quad, 0, (unsigned)t->n_low, dst + (size_t)t->n_high * VECTOR, r, n_row);
+}
+
+/* The nibbles of the group at `at`, which share bytes in a tile as they do in a row. */
+static inline void put_nibbles(const uint8_t *const row[LANES], size_t at, uint8_t *dst, size_t r,
+                               size_t n_row)
+{
+    words w[4];
+    words_at(row, at, w);
+    for (size_t v = 0; v < 4; v++) put_words(dst + v * VECTOR + 4 * r, w[v], n_row);
 }
 
 static inline void take_codes(const struct pack_type *t, const uint8_t *src, size_t r,
@@ -231,24 +288,36 @@ static size_t n_six(enum scales_in s)
     return s == SCALES_IQ4_XS ? 8 : s == SCALES_BYTES || s == SCALES_NONE ? 0 : 16;
 }
 
-/* Six-bit values: of Q4_K the scales, then the minimums. */
-static void get_six(enum scales_in s, const uint8_t *p, uint8_t v[16])
+/* The lowest nibbles of a word, one to each byte. */
+static inline uint32_t nibbles_apart(uint32_t v)
 {
-    for (size_t i = 0; i < n_six(s); i++) {
-        unsigned low, high;
-        if (s == SCALES_Q3_K) {
-            low = i < 8 ? p[i] & 15u : (unsigned)p[i - 8] >> 4;
-            high = (unsigned)p[8 + i % 4] >> i / 4 * 2 & 3;
-        } else if (s == SCALES_IQ4_XS) {
-            low = (unsigned)p[2 + i / 2] >> i % 2 * 4 & 15;
-            high = (unsigned)p[i / 4] >> i % 4 * 2 & 3;
-        } else {
-            const size_t j = i / 8 * 4 + i % 4; /* byte of the first four of scales or minimums */
-            const unsigned last = p[8 + i % 4];
-            low = i % 8 < 4 ? p[j] & 15u : i < 8 ? last & 15 : last >> 4;
-            high = (unsigned)p[j] >> (i % 8 < 4 ? 4 : 6) & 3;
-        }
-        v[i] = (uint8_t)(low | high << 4);
+    v = (v | v << 8) & 0x00ff00ff;
+    return (v | v << 4) & 0x0f0f0f0f;
+}
+
+/* Pairs of bits 0, 2, 4, 6 of a half word. */
+static inline uint32_t even_pairs(uint32_t v)
+{
+    v &= 0x3333;
+    v = (v | v >> 2) & 0x0f0f;
+    return (v | v >> 4) & 0xff;
+}
+
+/* Six-bit values as the bytes of a tile, six() of kern/pack.h, in words. */
+static inline void put_six(enum scales_in s, const uint8_t *p, uint32_t v[3])
+{
+    const uint32_t high = in_bytes(3);
+    if (s == SCALES_Q3_K) { /* has them so */
+        for (size_t i = 0; i < 3; i++) v[i] = word_at(p + 4 * i);
+    } else if (s == SCALES_Q4_K) { /* four scales, four minimums, the low nibbles of the others */
+        const uint32_t a = word_at(p), b = word_at(p + 4), c = word_at(p + 8);
+        v[0] = (a & in_bytes(15)) | (b & in_bytes(15)) << 4;
+        v[1] = c;
+        v[2] = (a >> 4 & high) | (a >> 6 & high) << 2 | (b >> 4 & high) << 4 | (b >> 6 & high) << 6;
+    } else {
+        const uint32_t low = word_at(p + 2), pairs = p[0] | (uint32_t)p[1] << 8;
+        v[0] = nibbles_apart(low & 0xffff) | nibbles_apart(low >> 16) << 4;
+        v[1] = even_pairs(pairs) | even_pairs(pairs >> 2) << 8;
     }
 }
 
@@ -275,20 +344,14 @@ static inline void put_scales(const struct pack_type *t, const uint8_t *block, u
                               size_t r)
 {
     const uint8_t *const p = block + t->scales_at;
-    uint8_t v[16];
     if (t->scales == SCALES_BYTES) {
         for (size_t i = 0; i < 16; i++) dst[i * ROWS + r] = p[i];
         return;
     }
-    const size_t n = n_six(t->scales);
-    get_six(t->scales, p, v);
-    for (size_t i = 0; i < n / 2; i++)
-        dst[i * ROWS + r] = (uint8_t)((v[i] & 15) | (v[i + n / 2] & 15) << 4);
-    for (size_t i = 0; i < n / 4; i++) {
-        unsigned high = 0;
-        for (size_t a = 0; a < 4; a++) high |= (unsigned)v[i + a * n / 4] >> 4 << 2 * a;
-        dst[(n / 2 + i) * ROWS + r] = (uint8_t)high;
-    }
+    uint32_t v[3];
+    put_six(t->scales, p, v);
+    for (size_t i = 0; i < n_six(t->scales) * 3 / 4; i++)
+        dst[i * ROWS + r] = (uint8_t)(v[i / 4] >> i % 4 * 8);
 }
 
 static void take_scales(const struct pack_type *t, const uint8_t *src, size_t r, uint8_t *block)
@@ -362,35 +425,36 @@ static inline void take_heads(const struct pack_type *t, const struct chunk *c, 
     }
 }
 
-/* n_item items of rows r0 .. r1 - 1 to a tile's chunk. t is a constant of the caller: the fields of
- * each type become shifts and masks. */
-static inline __attribute__((always_inline)) void pack_chunk(const struct pack_type *t,
-                                                             const uint8_t *const row[ROWS],
-                                                             size_t r0, size_t r1, size_t at,
-                                                             size_t n_item, uint8_t *dst)
+/* n_item items to rows r .. r + n_row - 1 of a tile's chunk. n_row is 1, of four equal rows, or 4;
+ * it and, for tiles, t are constants of the caller: a type's fields become shifts and masks. */
+static inline __attribute__((always_inline)) void
+pack_chunk(const struct pack_type *t, const uint8_t *const row[LANES], size_t r, size_t n_row,
+           size_t at, size_t n_item, uint8_t *dst)
 {
     const struct chunk c = chunk_of(t, n_item);
-    for (size_t r = r0; r < r1; r++) {
-        put_heads(t, &c, row[r] + at, dst, r);
-        if (t->scales != SCALES_NONE) put_scales(t, row[r] + at, dst + c.scales_at, r);
+    for (size_t i = 0; i < n_row; i++) {
+        put_heads(t, &c, row[i] + at, dst, r + i);
+        if (t->scales != SCALES_NONE) put_scales(t, row[i] + at, dst + c.scales_at, r + i);
     }
     for (size_t g = 0; g < c.n_group; g++) {
-        for (size_t r = r0; r < r1; r++) {
-            uint32_t quad[QUADS];
-            get_quads(t->codes, row[r] + at + codes_at(t, g), g, quad);
-            put_codes(t, quad, dst + c.codes_at + g * group_bytes(t), r);
+        uint8_t *const to = dst + c.codes_at + g * group_bytes(t);
+        if (t->codes == IN_NIBBLES) {
+            put_nibbles(row, at + codes_at(t, g), to, r, n_row);
+        } else {
+            words quad[QUADS];
+            get_quads(t->codes, row, at + codes_at(t, g), g, quad);
+            put_codes(t, quad, to, r, n_row);
         }
     }
 }
 
-static inline __attribute__((always_inline)) void pack_tile_of(const struct pack_type *t,
-                                                               const uint8_t *const row[ROWS],
-                                                               size_t r0, size_t r1, size_t k,
-                                                               uint8_t *dst)
+static inline __attribute__((always_inline)) void
+pack_tile_of(const struct pack_type *t, const uint8_t *const row[LANES], size_t r, size_t n_row,
+             size_t k, uint8_t *dst)
 {
     for (size_t i = 0; i < k; i += CHUNK) {
         const size_t at = i / t->block_items * t->block_bytes;
-        pack_chunk(t, row, r0, r1, at, items_at(k, i), dst + at * ROWS);
+        pack_chunk(t, row, r, n_row, at, items_at(k, i), dst + at * ROWS);
     }
 }
 
@@ -439,7 +503,8 @@ void pack_tile(enum dtype type, const void *rows, size_t stride, size_t n_row, s
     switch (type) {
 #define PACK(NAME, name, block, group, has_min)                                                    \
     case DT_##NAME:                                                                                \
-        pack_tile_of(&types[DT_##NAME], row, 0, ROWS, k, dst);                                     \
+        for (size_t r = 0; r < ROWS; r += LANES)                                                   \
+            pack_tile_of(&types[DT_##NAME], row + r, r, LANES, k, dst);                            \
         break;
         KERN_QUANT_TYPES(PACK)
 #undef PACK
@@ -490,8 +555,7 @@ void pack_set_row(enum dtype type, const void *row, size_t k, size_t r, void *ti
     } else {
         assert(pack_can(type));
         assert(k % types[type].block_items == 0);
-        const uint8_t *rows[ROWS] = {NULL};
-        rows[r] = row;
-        pack_tile_of(&types[type], rows, r, r + 1, k, tile);
+        const uint8_t *const rows[LANES] = {row, row, row, row};
+        pack_tile_of(&types[type], rows, r, 1, k, tile);
     }
 }

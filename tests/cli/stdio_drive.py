@@ -345,8 +345,8 @@ def client_reports_errors():
 
 def client_keeps_requests_apart():
     """What else is said with the id of a request does not end it."""
-    with stdio_client.Moxie("-q") as moxie:
-        answer = moxie.generate(id=0, prompt="Once", max_tokens=40, **ENDLESS)
+    with stdio_client.Moxie("-q", "-c", "16384") as moxie:
+        answer = moxie.generate(id=0, prompt="Once", **ENDLESS)
         try:
             moxie.generate(id=0, prompt="Once")
             assert False, "an id twice"
@@ -356,8 +356,9 @@ def client_keeps_requests_apart():
         moxie.send("generate", id=0, prompt="Once")
         moxie.send("cancel", id=0, wrong=1)
         moxie.send("ping", id=0)
+        answer.cancel()
         answer.text()
-        assert answer.done["id"] == 0 and answer.done["finish_reason"] == "length"
+        assert answer.done["id"] == 0 and answer.done["finish_reason"] == "cancelled"
         said = [moxie.others.get() for _ in range(4)]
         assert [e.get("code", e["type"]) for e in said] == [
             "unknown_field", "duplicate_id", "unknown_field", "pong"]

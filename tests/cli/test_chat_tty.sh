@@ -171,6 +171,8 @@ shows 'Ctrl-C stops an answer, in a window that was resized' '*Once upon a time
 >'
 saved '... whose beginning stays' '"role": "assistant"'
 keys C-c
+await '*leaves the chat*
+>'
 keys C-c
 shows 'Ctrl-C twice does not end the chat' '*leaves*leaves*>'
 say '/stats'

@@ -154,6 +154,65 @@ static void test_map_read_fails(void **state)
     os_unmap(&m);
 }
 
+/* 1: it is; -1: not to be known here. */
+static int is_resident(const void *at)
+{
+    const int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    const off_t i_page = (off_t)((uintptr_t)at / (size_t)sysconf(_SC_PAGESIZE));
+    uint64_t entry = 0;
+    const ssize_t n = pread(fd, &entry, sizeof entry, i_page * (off_t)sizeof entry);
+    close(fd);
+    return n == sizeof entry ? (int)(entry >> 63) : -1;
+}
+
+static void test_map_forget(void **state)
+{
+    (void)state;
+    struct os_map m;
+    assert_true(temp_write(temp_path(&dir, "f"), "hello", 5));
+    assert_int_equal(os_map_file(&m, temp_path(&dir, "f")), OK);
+    assert_memory_equal(m.data, "hello", 5);
+    const int before = is_resident(m.data);
+    os_map_forget(&m);
+    const int after = is_resident(m.data);
+    assert_memory_equal(m.data, "hello", 5);
+    os_unmap(&m);
+    if (before < 0) skip();
+    assert_int_equal(before, 1);
+    assert_int_equal(after, 0);
+}
+
+/* What becomes memory of ours follows the file no more; its neighbours do. */
+static void test_map_own(void **state)
+{
+    (void)state;
+    static uint8_t data[4 << 16], got[sizeof data]; /* pages of up to 64 KiB */
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t n_bytes = 3 * page + 100;
+    struct os_map m;
+    assert_true(n_bytes <= sizeof data);
+    for (size_t i = 0; i < n_bytes; i++) data[i] = (uint8_t)(i * 7 + i / 256);
+    assert_true(temp_write(temp_path(&dir, "o"), data, n_bytes));
+    assert_int_equal(os_map_file(&m, temp_path(&dir, "o")), OK);
+    assert_true(os_map_own(&m, page + 5, 0));
+    assert_true(os_map_own(&m, page + 5, page)); /* parts of two pages */
+    assert_true(os_map_own(&m, 3 * page + 99, 1));
+    assert_memory_equal(m.data, data, n_bytes);
+    const int fd = open(temp_path(&dir, "o"), O_WRONLY | O_CLOEXEC);
+    memset(got, 0xee, n_bytes);
+    assert_int_equal(pwrite(fd, got, n_bytes, 0), n_bytes);
+    close(fd);
+    assert_memory_equal(m.data, got, page);
+    assert_memory_equal(m.data + page, data + page, n_bytes - page);
+    os_map_forget(&m); /* our own stay */
+    assert_memory_equal(m.data + page, data + page, n_bytes - page);
+    assert_int_equal(truncate(temp_path(&dir, "o"), (off_t)page), 0);
+    assert_memory_equal(m.data + page, data + page, n_bytes - page);
+    assert_false(os_map_own(&m, page, 1));
+    assert_int_equal(os_map_whole(&m, "o"), ERR_RUN);
+    os_unmap(&m);
+}
+
 /* A terabyte of holes: mapped, not read. */
 static void test_sparse_file(void **state)
 {
@@ -546,6 +605,8 @@ int main(void)
         cmocka_unit_test(test_map),
         cmocka_unit_test(test_map_read),
         cmocka_unit_test(test_map_read_fails),
+        cmocka_unit_test(test_map_forget),
+        cmocka_unit_test(test_map_own),
         cmocka_unit_test(test_sparse_file),
         cmocka_unit_test(test_slots_are_given_back),
         cmocka_unit_test(test_truncated_while_mapped),

@@ -12,7 +12,9 @@
 #include "offload/weights.h"
 #include "tests/unit/temp_dir.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -440,6 +442,83 @@ static void a_file_that_shrinks_meanwhile(void **state)
     gguf_close(file);
 }
 
+enum { N_NORM = 500 };
+
+/* Two matrices, a norm between them, and a large tensor that nothing packs. */
+static void write_mixed(const char *path)
+{
+    struct gguf_writer *w;
+    uint8_t *norm = malloc(N_NORM * sizeof(float));
+    assert_int_equal(gguf_write_open(&w, 0), OK);
+    gguf_write_str(w, "general.architecture", "none");
+    gguf_write_tensor(w, "w", DT_Q8_0, 2, (const uint64_t[]){4096, 2048}, NULL);
+    memset(norm, 1, N_NORM * sizeof(float));
+    gguf_write_tensor(w, "norm", DT_F32, 1, (const uint64_t[]){N_NORM}, norm);
+    gguf_write_tensor(w, "v", DT_Q8_0, 2, (const uint64_t[]){4096, 32}, NULL);
+    gguf_write_tensor(w, "large", DT_F32, 1, (const uint64_t[]){2 << 20}, NULL);
+    assert_int_equal(gguf_write_file(w, path), OK);
+    gguf_write_close(w);
+    free(norm);
+}
+
+/* And follow the file no more. Large ones stay the file's. */
+static void small_tensors_become_memory(void **state)
+{
+    (void)state;
+    struct gguf *file;
+    struct weights *w;
+    const char *const path = temp_path(&dir, "mixed.gguf");
+    write_mixed(path);
+    assert_int_equal(gguf_open(&file, path), OK);
+    const struct tensor *const large = gguf_tensor(file, "large");
+    const struct tensor *const norm = gguf_tensor(file, "norm");
+    const struct tensor *const v = gguf_tensor(file, "v");
+    const struct tensor half = rows_of(v, 16, 16);
+    struct gop op[] = {op_mul(gguf_tensor(file, "w")), op_mul(&half)};
+    struct graph g = {.op = op, .n_op = 2};
+    assert_int_equal(weights_open(&w, &g), OK);
+    assert_int_equal(pack(w, file, 2), OK);
+
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    uint8_t *const noise = malloc((size_t)st.st_size);
+    memset(noise, 0xee, (size_t)st.st_size);
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, noise, (size_t)st.st_size, 0), st.st_size);
+    close(fd);
+    for (size_t i = 0; i < N_NORM * sizeof(float); i++)
+        assert_int_equal(((const uint8_t *)norm->data)[i], 1);
+    assert_int_equal(((const uint8_t *)large->data)[tensor_bytes(large) / 2], 0xee);
+    assert_int_equal(((const uint8_t *)v->data)[tensor_bytes(v) / 2], 0xee);
+    free(noise);
+    weights_close(w);
+    gguf_close(file);
+}
+
+/* The matrix is all there. */
+static void a_file_that_shrank_before(void **state)
+{
+    (void)state;
+    struct gguf *file;
+    struct weights *w;
+    const char *const path = temp_path(&dir, "shrank.gguf");
+    write_mixed(path);
+    assert_int_equal(gguf_open(&file, path), OK);
+    struct gop op[] = {op_mul(gguf_tensor(file, "w"))};
+    struct graph g = {.op = op, .n_op = 1};
+    assert_int_equal(weights_open(&w, &g), OK);
+    const struct tensor *const norm = gguf_tensor(file, "norm");
+    const struct tensor *const large = gguf_tensor(file, "large"); /* at the end */
+    const uint8_t *const end = (const uint8_t *)large->data + tensor_bytes(large);
+    const ptrdiff_t n_cut = end - (const uint8_t *)norm->data;
+    assert_int_equal(truncate(path, (off_t)gguf_file_bytes(file) - n_cut), 0);
+    assert_int_equal(pack(w, file, 1), ERR_RUN);
+    assert_non_null(strstr(err_msg(), "shrank.gguf: the file became shorter"));
+    assert_int_equal(mem_used(MEM_WEIGHTS), 0);
+    weights_close(w);
+    gguf_close(file);
+}
+
 /* What the mapping would add if it were read through. */
 static void child_packs(void)
 {
@@ -485,6 +564,8 @@ int main(void)
         cmocka_unit_test(progress_is_told),
         cmocka_unit_test(an_interrupt_ends_it),
         cmocka_unit_test(a_file_that_shrinks_meanwhile),
+        cmocka_unit_test(small_tensors_become_memory),
+        cmocka_unit_test(a_file_that_shrank_before),
         cmocka_unit_test(memory_never_holds_a_matrix_twice),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -34,7 +34,8 @@ struct pair {
 struct chunk {           /* a slice of up to 256 items of a tile */
     const uint8_t *head; /* of the whole tile: scales come first */
     size_t n_block;
-    size_t row; /* first one of the slice */
+    size_t row;         /* first one of the slice */
+    const uint8_t *six; /* (16, PACK_ROWS) its values of six bits, from unpack_six() */
 };
 
 /* ---- codes ----------------------------------------------------------------------------------- */
@@ -168,12 +169,26 @@ INLINE vrows byte_at(const struct chunk *c, size_t at, size_t i)
     return load_rows(c->head + at + i * PACK_ROWS, c->row);
 }
 
-/* Value i of n with six bits. */
-INLINE vi six_at(const struct chunk *c, size_t at, size_t n, size_t i)
+/* All values of six bits of a chunk, of Q4_K, Q5_K and Q3_K sixteen, of IQ4_XS eight: bytes next to
+ * each other are taken apart together. Group by group a single column of Q4_K went at 44 GB/s
+ * instead of 53, of Q3_K at 21 instead of 25.5 (AVX-512 VNNI, Zen 4, from the cache). */
+INLINE void unpack_six(const uint8_t *head, enum dtype type, uint8_t six[16 * PACK_ROWS])
 {
-    const vrows low = byte_at(c, at, i % (n / 2)) >> (int)(i / (n / 2) * 4) & 15;
-    const vrows high = byte_at(c, at, n / 2 + i % (n / 4)) >> (int)(i / (n / 4) * 2) & 3;
-    return rows_to_vi(low | high << 4, c->row);
+    const int has_min = type == DT_Q4_K || type == DT_Q5_K;
+    if (!has_min && type != DT_Q3_K && type != DT_IQ4_XS) return;
+    const size_t n = (type == DT_IQ4_XS ? 2 : 4) * PACK_ROWS; /* a quarter */
+    const uint8_t *const low = head + (has_min ? 4 : 2) * PACK_ROWS;
+    const uint8_t *const high = low + 2 * n;
+    UNROLL(4)
+    for (size_t q = 0; q < 4; q++)
+        for (size_t i = 0; i < n; i++)
+            six[q * n + i] = (uint8_t)((low[q % 2 * n + i] >> q / 2 * 4 & 15) |
+                                       (high[i] >> q * 2 & 3) << 4);
+}
+
+INLINE vi six_at(const struct chunk *c, size_t i)
+{
+    return rows_to_vi(load_rows(c->six + i * PACK_ROWS, c->row), c->row);
 }
 
 INLINE void scales_q4_0(const struct chunk *c, size_t g, vf *scale, vf *min)
@@ -231,13 +246,13 @@ INLINE void scales_q3_k(const struct chunk *c, size_t g, vf *scale, vf *min)
     (void)min;
     UNROLL(2)
     for (size_t h = 0; h < 2; h++)
-        scale[h] = half_at(c, 0) * vi_to_vf(six_at(c, 2 * PACK_ROWS, 16, 2 * g + h) - 32);
+        scale[h] = half_at(c, 0) * vi_to_vf(six_at(c, 2 * g + h) - 32);
 }
 
 INLINE void scales_q4_k(const struct chunk *c, size_t g, vf *scale, vf *min)
 {
-    scale[0] = half_at(c, 0) * vi_to_vf(six_at(c, 4 * PACK_ROWS, 16, g));
-    min[0] = half_at(c, 1) * vi_to_vf(six_at(c, 4 * PACK_ROWS, 16, 8 + g));
+    scale[0] = half_at(c, 0) * vi_to_vf(six_at(c, g));
+    min[0] = half_at(c, 1) * vi_to_vf(six_at(c, 8 + g));
 }
 
 INLINE void scales_q5_k(const struct chunk *c, size_t g, vf *scale, vf *min)
@@ -258,7 +273,7 @@ INLINE void scales_q6_k(const struct chunk *c, size_t g, vf *scale, vf *min)
 INLINE void scales_iq4_xs(const struct chunk *c, size_t g, vf *scale, vf *min)
 {
     (void)min;
-    scale[0] = half_at(c, 0) * vi_to_vf(six_at(c, 2 * PACK_ROWS, 8, g) - 32);
+    scale[0] = half_at(c, 0) * vi_to_vf(six_at(c, g) - 32);
 }
 
 /* ---- the types as constants ------------------------------------------------------------------ */

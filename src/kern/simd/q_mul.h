@@ -157,10 +157,10 @@ INLINE size_t codes_at(struct qtype t, size_t n_block, size_t g, size_t v)
 }
 
 /* Group g of slice v of the chunk at p, which begins with group g0 of the row. */
-INLINE void few_group(const struct job *m, const uint8_t *p, size_t n_block, size_t g0, size_t g,
-                      size_t v, int n_col, struct qtype t, vf *sum)
+INLINE void few_group(const struct job *m, const uint8_t *p, const uint8_t *six, size_t n_block,
+                      size_t g0, size_t g, size_t v, int n_col, struct qtype t, vf *sum)
 {
-    const struct chunk chunk = {.head = p, .n_block = n_block, .row = v * V_LANES};
+    const struct chunk chunk = {p, n_block, v * V_LANES, six};
     vf scale[2];
     vf min[2];
     t.scales(&chunk, g, scale, min);
@@ -176,12 +176,14 @@ INLINE void mul_few(const struct job *m, const uint8_t *tile, int n_col, struct 
     for (size_t i = 0; i < m->k; i += CHUNK) {
         const size_t n_block = blocks_at(i, m->k, t);
         const size_t n_group = n_block * t.block_items / 32;
+        uint8_t six[16 * PACK_ROWS];
+        unpack_six(p, t.type, six);
         UNROLL(4)
         for (size_t v0 = 0; v0 < N_SLICE; v0 += side) {
             for (size_t g = 0; g < n_group; g++) {
                 UNROLL(4)
                 for (size_t v = v0; v < v0 + side; v++)
-                    few_group(m, p, n_block, i / 32, g, v, n_col, t, sum[v]);
+                    few_group(m, p, six, n_block, i / 32, g, v, n_col, t, sum[v]);
             }
         }
         p += chunk_bytes(t, n_block);
@@ -206,10 +208,10 @@ INLINE struct decoded decoded_view(uint8_t *p, size_t k)
 }
 
 /* Group g of slice v of the chunk at p, to group to_g of the row. */
-INLINE void decode_group(const uint8_t *p, size_t n_block, size_t g, size_t v, size_t to_g,
-                         struct qtype t, const struct decoded *to)
+INLINE void decode_group(const uint8_t *p, const uint8_t *six, size_t n_block, size_t g, size_t v,
+                         size_t to_g, struct qtype t, const struct decoded *to)
 {
-    const struct chunk chunk = {.head = p, .n_block = n_block, .row = v * V_LANES};
+    const struct chunk chunk = {p, n_block, v * V_LANES, six};
     const size_t n_part = 32 / t.group;
     const size_t at = v * to->n_group + to_g;
     vf scale[2];
@@ -243,11 +245,13 @@ INLINE void decode_tile(const uint8_t *tile, const struct decoded *to, size_t k,
     const uint8_t *p = tile;
     for (size_t i = 0; i < k; i += CHUNK) {
         const size_t n_block = blocks_at(i, k, t);
+        uint8_t six[16 * PACK_ROWS];
+        unpack_six(p, t.type, six);
         for (size_t s = 0; s < n_step * n_block * t.block_items / 32; s++) {
             const size_t v0 = s % n_step * side;
             UNROLL(4)
             for (size_t v = v0; v < v0 + side; v++)
-                decode_group(p, n_block, s / n_step, v, i / 32 + s / n_step, t, to);
+                decode_group(p, six, n_block, s / n_step, v, i / 32 + s / n_step, t, to);
         }
         p += chunk_bytes(t, n_block);
     }
@@ -358,6 +362,14 @@ INLINE void mul_tile(const struct kern_mul *a, size_t r0, const uint8_t *tile,
     }
 }
 
+/* Reads a byte every 64, in order, as the CPU's prefetchers like it: packing goes along several
+ * rows at once, which loses them (rows of 2176 bytes of Q8_0 from memory, one core of Zen 4: 5.9
+ * GB/s without, 9.2 with). */
+INLINE void look_at(const uint8_t *p, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i += 64) (void)*(const volatile uint8_t *)(p + i);
+}
+
 INLINE void mul_packed(const struct kern_mul *a, struct qtype t)
 {
     uint8_t *const scratch = a->scratch;
@@ -367,6 +379,7 @@ INLINE void mul_packed(const struct kern_mul *a, struct qtype t)
         struct kern_ahead ahead = a->ahead;
         if (!a->is_packed || a->n_row - r < PACK_ROWS) {
             const size_t n = a->n_row - r < PACK_ROWS ? a->n_row - r : PACK_ROWS;
+            look_at(tile, (n - 1) * a->w_stride + a->k / t.block_items * t.block_bytes);
             pack_tile(t.type, tile, a->w_stride, n, a->k, scratch);
             tile = scratch;
             ahead = (struct kern_ahead){0};
