@@ -445,9 +445,10 @@ static void a_file_that_shrinks_meanwhile(void **state)
 enum { N_NORM = 500 };
 
 /* Two matrices, a norm between them, and a large tensor that nothing packs. */
-static void write_mixed(const char *path)
+static struct gguf *open_mixed(const char *path)
 {
     struct gguf_writer *w;
+    struct gguf *file;
     uint8_t *norm = malloc(N_NORM * sizeof(float));
     assert_int_equal(gguf_write_open(&w, 0), OK);
     gguf_write_str(w, "general.architecture", "none");
@@ -459,17 +460,17 @@ static void write_mixed(const char *path)
     assert_int_equal(gguf_write_file(w, path), OK);
     gguf_write_close(w);
     free(norm);
+    assert_int_equal(gguf_open(&file, path), OK);
+    return file;
 }
 
 /* And follow the file no more. Large ones stay the file's. */
 static void small_tensors_become_memory(void **state)
 {
     (void)state;
-    struct gguf *file;
     struct weights *w;
     const char *const path = temp_path(&dir, "mixed.gguf");
-    write_mixed(path);
-    assert_int_equal(gguf_open(&file, path), OK);
+    struct gguf *const file = open_mixed(path);
     const struct tensor *const large = gguf_tensor(file, "large");
     const struct tensor *const norm = gguf_tensor(file, "norm");
     const struct tensor *const v = gguf_tensor(file, "v");
@@ -499,11 +500,9 @@ static void small_tensors_become_memory(void **state)
 static void a_file_that_shrank_before(void **state)
 {
     (void)state;
-    struct gguf *file;
     struct weights *w;
     const char *const path = temp_path(&dir, "shrank.gguf");
-    write_mixed(path);
-    assert_int_equal(gguf_open(&file, path), OK);
+    struct gguf *const file = open_mixed(path);
     struct gop op[] = {op_mul(gguf_tensor(file, "w"))};
     struct graph g = {.op = op, .n_op = 1};
     assert_int_equal(weights_open(&w, &g), OK);
