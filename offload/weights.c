@@ -8,7 +8,9 @@
  * matrix twice. Strips are taken in pieces, one loop over the pool each; between pieces somebody
  * may look at the progress, stop the work, or learn that the file was cut off.
  *
- * Small tensors that are not packed are copied, for they lie between matrices (own_small).
+ * Where packing begins after a step that used the mapping, pages that were read there are given
+ * back, those of each piece once it is packed. Small tensors that are not packed are copied, for
+ * they lie between matrices (own_small).
  *
  * Places lie one after the other, each plane at a multiple of MEM_ALIGN.
  */
@@ -52,7 +54,8 @@ struct weights {
     size_t n_view;
     uint64_t n_strip;
     size_t n_bytes, buf_bytes; /* of the arena, of the largest strip */
-    uint8_t *arena;            /* NULL until all is packed */
+    uint8_t *arena;            /* NULL until packing begins */
+    uint64_t n_done;           /* strips that are packed */
 };
 
 /* ---- which matrices -------------------------------------------------------------------------- */
@@ -225,7 +228,7 @@ static struct strip strip_at(const struct weights *w, uint64_t i)
 struct piece {
     const struct weights *w;
     const struct gguf *file;
-    uint8_t *arena, *buf;  /* buf: buf_bytes for each thread */
+    uint8_t *buf;          /* buf_bytes for each thread */
     uint64_t begin, end;   /* strips */
     atomic_bool is_broken; /* the file could not be read */
 };
@@ -243,24 +246,64 @@ static void pack_task(void *ctx, uint32_t i_task, uint32_t i_thread)
             gguf_ahead(p->file, next.rows, next.n_row * next.view->rows.row_bytes);
         }
         if (gguf_read(p->file, s.rows, s.n_row * t->row_bytes, buf))
-            pack_rows(t->type, buf, t->row_bytes, s.n_row, t->ne[0], p->arena + s.at);
+            pack_rows(t->type, buf, t->row_bytes, s.n_row, t->ne[0], p->w->arena + s.at);
         else
             atomic_store(&p->is_broken, true);
     }
 }
 
-static enum err pack_pieces(const struct weights *w, const struct weights_from *from,
-                            struct piece *p)
+/* Bytes of the arena before a strip. */
+static size_t bytes_before(const struct weights *w, uint64_t i)
 {
-    while (p->end < w->n_strip) {
-        p->begin = p->end;
-        p->end = w->n_strip - p->begin < PIECE_STRIPS ? w->n_strip : p->begin + PIECE_STRIPS;
-        pool_run(from->pool, pack_task, p,
-                 (uint32_t)((p->end - p->begin + TASK_STRIPS - 1) / TASK_STRIPS));
-        if (atomic_load(&p->is_broken)) return gguf_whole(from->file);
+    return i < w->n_strip ? strip_at(w, i).at : w->n_bytes;
+}
+
+/* The strip behind its last one. */
+static uint64_t end_of(const struct view *v)
+{
+    return v->first + v->n_strip * v->rows.ne[2];
+}
+
+/* Where about n_bytes more are packed and no view is cut: what is packed of one would become
+ * resident twice by the steps that still read its rows. */
+static uint64_t part_end(const struct weights *w, uint64_t n_bytes)
+{
+    const uint64_t until = bytes_before(w, w->n_done) + n_bytes;
+    size_t i = 0;
+    while (end_of(&w->view[i]) <= w->n_done || bytes_before(w, end_of(&w->view[i])) < until) {
+        if (++i == w->n_view) return w->n_strip;
+    }
+    return end_of(&w->view[i]);
+}
+
+/* What was looked at of these strips need not stay in memory. */
+static void forget_strips(const struct weights *w, const struct gguf *file, uint64_t begin,
+                          uint64_t end)
+{
+    while (begin < end) { /* those of one matrix at a time */
+        const struct strip first = strip_at(w, begin);
+        const uint64_t behind = end_of(first.view);
+        const struct strip last = strip_at(w, (behind < end ? behind : end) - 1);
+        gguf_forget(file, first.rows,
+                    (size_t)(last.rows - first.rows) + last.n_row * last.view->rows.row_bytes);
+        begin = behind;
+    }
+}
+
+static enum err pack_pieces(struct weights *w, const struct weights_from *from, uint8_t *buf)
+{
+    const uint64_t end = from->n_bytes_max ? part_end(w, from->n_bytes_max) : w->n_strip;
+    while (w->n_done < end) {
+        struct piece p = {.w = w, .file = from->file, .buf = buf, .begin = w->n_done};
+        p.end = end - p.begin < PIECE_STRIPS ? end : p.begin + PIECE_STRIPS;
+        pool_run(from->pool, pack_task, &p,
+                 (uint32_t)((p.end - p.begin + TASK_STRIPS - 1) / TASK_STRIPS));
+        if (atomic_load(&p.is_broken)) return gguf_whole(from->file);
+        forget_strips(w, from->file, p.begin, p.end);
+        w->n_done = p.end;
         if (os_interrupted()) return err_set(ERR_INTR, "interrupted");
-        const size_t n_done = p->end < w->n_strip ? strip_at(w, p->end).at : w->n_bytes;
-        if (from->on_progress) from->on_progress(from->ctx, n_done, w->n_bytes);
+        if (from->on_progress)
+            from->on_progress(from->ctx, bytes_before(w, w->n_done), w->n_bytes);
     }
     return OK;
 }
@@ -284,7 +327,7 @@ static bool is_in_view(const struct weights *w, const struct tensor *t)
  * 2 MiB of those back into memory. */
 static enum err own_small(const struct weights *w, const struct gguf *file)
 {
-    gguf_forget(file);
+    gguf_forget_all(file);
     for (int pass = 0; pass < 2; pass++) { /* the disk is asked for all of them first */
         uint64_t n_bytes = 0, n = 0;
         for (uint64_t i = 0; i < gguf_n_tensor(file) && n < OWN_TENSORS_MAX; i++) {
@@ -307,19 +350,15 @@ enum err weights_pack(struct weights *w, const struct weights_from *from)
 {
     assert(w);
     assert(from->file);
-    assert(!w->arena);
-    if (w->n_view == 0) return OK;
-    struct piece p = {.w = w, .file = from->file};
-    enum err err = ERR_MEMORY;
-    p.buf = mem_alloc_array(MEM_SCRATCH, pool_n_thread(from->pool), w->buf_bytes);
-    if (p.buf) p.arena = mem_alloc_huge(MEM_WEIGHTS, w->n_bytes);
-    if (p.arena) err = own_small(w, from->file);
-    if (err == OK) err = pack_pieces(w, from, &p);
-    mem_free(p.buf);
-    if (err)
-        mem_free(p.arena);
-    else
-        w->arena = p.arena;
+    if (weights_left(w) == 0) return OK;
+    uint8_t *const buf = mem_alloc_array(MEM_SCRATCH, pool_n_thread(from->pool), w->buf_bytes);
+    enum err err = buf ? OK : ERR_MEMORY;
+    if (err == OK && !w->arena) {
+        w->arena = mem_alloc_huge(MEM_WEIGHTS, w->n_bytes);
+        err = w->arena ? own_small(w, from->file) : ERR_MEMORY;
+    }
+    if (err == OK) err = pack_pieces(w, from, buf);
+    mem_free(buf);
     return err;
 }
 
@@ -357,6 +396,12 @@ uint64_t weights_bytes(const struct weights *w)
     return w->n_bytes;
 }
 
+uint64_t weights_left(const struct weights *w)
+{
+    assert(w);
+    return w->n_bytes - bytes_before(w, w->n_done);
+}
+
 void weights_bind(const struct weights *w, struct graph *g)
 {
     assert(w);
@@ -365,8 +410,9 @@ void weights_bind(const struct weights *w, struct graph *g)
         const uint32_t n = matrices(&g->op[i], t);
         for (uint32_t j = 0; j < n; j++) {
             const struct view *const v = find(w, t[j]);
-            if (!v) continue;
+            if (!v || end_of(v) > w->n_done) continue;
             assert(how(&g->op[i]) != READS_ROWS);
+            t[j]->file = t[j]->data;
             t[j]->data = w->arena + v->at;
             t[j]->plane_bytes = v->plane_bytes;
             t[j]->is_packed = true;

@@ -1,5 +1,6 @@
 /*
- * weights.h: the matrices of a model in the kernels' order (kern/pack.h), packed once at load.
+ * weights.h: the matrices of a model in the kernels' order (kern/pack.h), packed once: at load, or
+ * part by part between steps.
  *
  *     struct weights *w;
  *     enum err e = weights_open(&w, g);              // which matrices, how many bytes
@@ -12,7 +13,7 @@
  * Nothing is packed that some operation reads row by row, but for an embedding, whose reader knows
  * packed rows; types that have no packed form stay as they are, too.
  *
- * Ownership: the graphs that were bound borrow from w; w borrows nothing after weights_pack().
+ * Ownership: the graphs that were bound borrow from w; w borrows nothing between calls.
  * Threads: one at a time.
  */
 #ifndef OFFLOAD_WEIGHTS_H
@@ -28,24 +29,27 @@ struct weights;
 enum err weights_open(struct weights **w, struct graph *g);
 void weights_close(struct weights *w); /* NULL is fine */
 
-/* What packing would take, or has taken; 0: there is nothing to pack. */
-uint64_t weights_bytes(const struct weights *w);
+uint64_t weights_bytes(const struct weights *w); /* that are to be packed, or are */
+uint64_t weights_left(const struct weights *w);  /* of those, what is not packed yet */
 
 struct weights_from {
     const struct gguf *file; /* that all data of the graph is from */
     struct pool *pool;
+    uint64_t n_bytes_max; /* end with the matrix that makes it so many more, or more; 0: all */
     /* NULL, or told now and then how much is done. */
     void (*on_progress)(void *ctx, uint64_t n_done, uint64_t n_total);
     void *ctx;
 };
-/* Once. Also gives back what is resident of the file's mapping, and makes small tensors that are
- * not packed memory of this process where they are; nobody reads them meanwhile. ERR_MEMORY:
- * nothing is packed, the file's own rows can still be used; ERR_RUN, ERR_INPUT: the file became
- * shorter, or cannot be read; ERR_INTR. */
+/* Goes on from where the last call ended. The first one also gives back what is resident of the
+ * file's mapping, and makes small tensors that are not packed memory of this process where they
+ * are; nobody reads weights during a call. ERR_MEMORY: nothing was packed, try again or use the
+ * file's own rows; ERR_INTR: can be called again; ERR_RUN, ERR_INPUT: the file became shorter, or
+ * cannot be read. */
 enum err weights_pack(struct weights *w, const struct weights_from *from);
 
-/* Puts the packed matrices into the operations of a graph of the same model. Nothing happens before
- * weights_pack(). */
+/* Puts the matrices that are wholly packed into the operations of a graph of the same model. The
+ * rows of those are not to be read from the file any more: that is allowed, but makes them resident
+ * twice. */
 void weights_bind(const struct weights *w, struct graph *g);
 
 #endif

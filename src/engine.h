@@ -63,6 +63,10 @@ struct engine_opts {
     bool act_f32;     /* diagnostic: float32 activations for quantised weights, slow and exact */
     bool no_repack;   /* use the weights as the file has them: starts at once, runs slower */
     bool plan_repack; /* only find out whether they would be repacked */
+    /* 0: weights are repacked in engine_open(). Otherwise the first tokens that fit a batch use them
+     * as the file has them, if that is in the page cache; then about so many bytes are repacked
+     * before each step that decodes, or all before one that prefills. */
+    uint64_t late_bytes;
     engine_progress_fn *on_repack; /* NULL, or called now and then with the bytes repacked */
     void *on_repack_ctx;
     /* The sessions to come, as far as they are known: repacked weights leave the memory that all of
@@ -77,6 +81,7 @@ struct engine_opts {
 enum engine_repack_state {
     REPACK_NOTHING, /* no weights of a type that has such an order, or no model to run */
     REPACK_DONE,
+    REPACK_LATE,    /* as late_bytes says: begins before the second step, is done when all are */
     REPACK_PLANNED, /* it would be, but for plan_repack */
     REPACK_OFF,     /* no_repack */
     REPACK_ROWS,    /* act_f32, which reads rows */
@@ -87,6 +92,7 @@ enum engine_repack_state {
 struct engine_repack {
     enum engine_repack_state state;
     uint64_t n_bytes;    /* that are, or would be, repacked */
+    uint64_t n_done;     /* that are */
     uint64_t need_bytes; /* for that: with what the sessions take, and some to spare */
     uint64_t free_bytes; /* of memory, when that was decided; 0: unknown */
     uint64_t ns;         /* that it took */

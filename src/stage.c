@@ -22,6 +22,13 @@ static enum err open_ports(struct stage *st, const struct session_opts *o)
     return OK;
 }
 
+static void bind(struct stage *st)
+{
+    weights_bind(st->e->weights, st->g);
+    resident_bind(st->e->experts, st->g);
+    st->n_left = weights_left(st->e->weights);
+}
+
 enum err stage_new(struct stage **out, struct engine *e, const struct session_opts *o)
 {
     assert(out);
@@ -44,7 +51,7 @@ enum err stage_new(struct stage **out, struct engine *e, const struct session_op
     if (!st->token) goto fail;
     err = model_build(e->model, st->n_ctx, &st->g);
     if (err) goto fail;
-    weights_bind(e->weights, st->g);
+    bind(st);
     err = open_ports(st, o);
     if (err) goto fail;
     err = exec_open(&st->exec, st->g, &e->backend, &st->ports, st->n_batch);
@@ -54,6 +61,11 @@ enum err stage_new(struct stage **out, struct engine *e, const struct session_op
 fail:
     stage_free(st);
     return err;
+}
+
+void stage_bind(struct stage *st)
+{
+    if (st->n_left != weights_left(st->e->weights)) bind(st);
 }
 
 void stage_free(struct stage *st)

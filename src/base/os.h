@@ -43,9 +43,12 @@ enum err os_map_whole(const struct os_map *m, const char *path);
 bool os_map_read(const struct os_map *m, size_t at, size_t n_bytes, void *buf);
 /* Asks the disk for what will be read soon; returns at once. */
 void os_map_ahead(const struct os_map *m, size_t at, size_t n_bytes);
-/* No page of the file is a part of this process any more, until it is looked at again. Nothing
- * happens after os_map_own(). */
-void os_map_forget(const struct os_map *m);
+/* About how much of the file the system has in memory, 0 to 1: a few hundred places are asked for.
+ * 1 for a file that the process may not know it of. */
+double os_map_cached(const struct os_map *m);
+/* No page of the file that lies in [at, at + n_bytes) is a part of this process any more, until it
+ * is looked at again. What os_map_own() took is lost. */
+void os_map_forget(const struct os_map *m, size_t at, size_t n_bytes);
 /* The pages of [at, at + n_bytes) become memory of this process, at the same place and with the
  * same contents: a look at a page of the file makes all of it resident that the kernel keeps
  * together, up to 2 MiB (Linux 6.18). false: as os_map_read(). Where memory is refused they stay

@@ -14,7 +14,7 @@
  * overlaps, the size of the file. Errors are ERR_INPUT, naming file, key or tensor, byte offset,
  * what was found and expected.
  * A struct gguf is immutable after open: any number of threads may read it, but not during
- * gguf_forget() and gguf_own().
+ * gguf_forget(), gguf_forget_all() and gguf_own().
  */
 #ifndef GGUF_GGUF_H
 #define GGUF_GGUF_H
@@ -79,8 +79,11 @@ enum err gguf_whole(const struct gguf *g); /* OK, or the sentence for that: os_m
 bool gguf_read(const struct gguf *g, const void *at, size_t n_bytes, void *buf);
 /* Such data will be read soon; returns at once. */
 void gguf_ahead(const struct gguf *g, const void *at, size_t n_bytes);
-/* For files, os_map_forget() of all parts, and os_map_own() of such data. */
-void gguf_forget(const struct gguf *g);
+/* For files, os_map_cached() of all parts; 1 for memory. */
+double gguf_cached(const struct gguf *g);
+/* For files, os_map_forget() of all parts or of such data, and os_map_own() of such data. */
+void gguf_forget_all(const struct gguf *g);
+void gguf_forget(const struct gguf *g, const void *at, size_t n_bytes);
 bool gguf_own(const struct gguf *g, const void *at, size_t n_bytes);
 
 /* Keys of the first file, in file order. */

@@ -24,7 +24,14 @@ struct tensor {
     size_t row_bytes;   /* stride of ne[1] */
     size_t plane_bytes; /* stride of ne[2] */
     bool is_packed;     /* the rows of each plane are packed: kern/pack.h */
+    const void *file;   /* packed: where data was in the model file; otherwise NULL */
 };
+
+/* Which rows they are, packed or not. */
+static inline const void *tensor_rows(const struct tensor *t)
+{
+    return t->is_packed ? t->file : t->data;
+}
 
 /* All bytes of a tensor. The product cannot wrap: whoever makes a tensor has checked it. */
 static inline size_t tensor_bytes(const struct tensor *t)

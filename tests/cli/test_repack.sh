@@ -28,6 +28,23 @@ check 'nothing to repack' 0 '' '*weights: mapped: none are of a type*' \
     eval -v -m "$golden/quant-llama-f16/model.gguf" --tokens ids --logits b.f32
 check 'silent without -v' 0 '' '' eval -m "$q8" --tokens ids --logits b.f32
 
+# ---- after the first token ----
+
+# A file that was just read is in the page cache.
+cat "$demo" >/dev/null
+late='*weights: * mapped, to be repacked after the first token*'
+check 'run repacks late' 0 '~*' "$late*weights: * repacked in *.?? s, after the first token*" \
+    run -v -m "$demo" -n 20 --temp 0 Once
+cp out late
+check 'run without repacking' 0 '~*' '*as --no-repack says*' run -v -nr -m "$demo" -n 20 --temp 0 Once
+cmp -s out late
+result $? 'the same text'
+check 'one token: never' 0 '~*' "$late" run -v -m "$demo" -n 1 --temp 0 Once
+like "$(cat err)" '*repacked in*'
+result $((! $?)) 'one token: nothing is repacked'
+check 'run with a prompt longer than a batch' 0 '~*' '*repacked in *.?? s, after the first token*' \
+    run -v -m "$demo" -n 1 -b 2 --temp 0 'Once upon a time'
+
 # ---- too little memory ----
 
 if group memory limit_in_bytes; then
