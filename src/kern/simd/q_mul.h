@@ -120,7 +120,7 @@ INLINE void add_group(const struct job *m, const uint8_t *p, size_t g, const vf 
         UNROLL(2)
         for (size_t h = 0; h < n_part; h++) {
             sum[c] = vf_fma(vi_to_vf(part[h][c]), scale[h] * d, sum[c]);
-            if (t.has_min) sum[c] = vf_fnma(min[h], (vf){0} + s[h], sum[c]);
+            if (t.has_min) sum[c] = vf_fnma(min[h], vf_set(s[h]), sum[c]);
         }
     }
 }
