@@ -63,7 +63,7 @@ struct engine_opts {
     bool act_f32;     /* diagnostic: float32 activations for quantised weights, slow and exact */
     bool no_repack;   /* use the weights as the file has them: starts at once, runs slower */
     bool plan_repack; /* only find out whether they would be repacked */
-    /* 0: weights are repacked in engine_open(). Otherwise the first tokens, if they fit a batch, use
+    /* 0: weights are repacked in engine_open(). Otherwise the first tokens, if they fit a batch, take
      * them as the file has them, if that is in the page cache; then about so many bytes are
      * repacked before each step, or all of them before one of many tokens. */
     uint64_t late_bytes;
@@ -122,8 +122,8 @@ struct engine_info {       /* facts, valid until engine_close */
 enum err engine_open(struct engine **e, const struct engine_opts *o);
 void engine_close(struct engine *e); /* NULL is fine; frees no session: close them first */
 const struct engine_info *engine_info(const struct engine *e);
-/* The model's file became shorter or unreadable while it was in use: nothing it computes is
- * right. */
+/* The model's file was cut, written to or became unreadable while it was in use: nothing that it
+ * computes is to be trusted. */
 bool engine_broken(const struct engine *e);
 enum err engine_whole(const struct engine *e); /* OK, or the sentence for that: gguf_whole() */
 void engine_free(void *list);                  /* lists that this header allocates */

@@ -352,6 +352,11 @@ static enum err check_regular(const char *path, const struct stat *st)
     return OK;
 }
 
+static int64_t mtime_ns(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
 static enum err map_fd(struct os_map *m, int fd, const char *path)
 {
     struct stat st;
@@ -371,7 +376,11 @@ static enum err map_fd(struct os_map *m, int fd, const char *path)
                        "%s: cannot be mapped (%zu bytes): %s", path, n_bytes, strerror(error));
     }
     slot_publish(i_slot, data, n_bytes, fd);
-    *m = (struct os_map){.data = data, .n_bytes = n_bytes, .fd = fd, .i_slot = i_slot};
+    *m = (struct os_map){.data = data,
+                         .n_bytes = n_bytes,
+                         .fd = fd,
+                         .mtime_ns = mtime_ns(&st),
+                         .i_slot = i_slot};
     return OK;
 }
 
@@ -399,18 +408,30 @@ void os_unmap(struct os_map *m)
     *m = (struct os_map){.fd = -1};
 }
 
+enum fate { SAME, SHORTER, WRITTEN };
+
+static enum fate fate_of(const struct os_map *m)
+{
+    struct stat st;
+    if (!m->data) return SAME;
+    if (atomic_load(&maps[m->i_slot].broken)) return SHORTER;
+    if (fstat(m->fd, &st) != 0 || (uint64_t)st.st_size < m->n_bytes) return SHORTER;
+    return mtime_ns(&st) == m->mtime_ns ? SAME : WRITTEN;
+}
+
 bool os_map_broken(const struct os_map *m)
 {
     assert(m);
-    if (!m->data) return false;
-    if (atomic_load(&maps[m->i_slot].broken)) return true;
-    struct stat st;
-    return fstat(m->fd, &st) != 0 || (uint64_t)st.st_size < m->n_bytes;
+    return fate_of(m) != SAME;
 }
 
 enum err os_map_whole(const struct os_map *m, const char *path)
 {
-    if (!os_map_broken(m)) return OK;
+    const enum fate fate = fate_of(m);
+    if (fate == SAME) return OK;
+    if (fate == WRITTEN)
+        return err_set(ERR_RUN, "%s: the file was written to while it was in use; start again",
+                       path);
     const int error = atomic_load(&maps[m->i_slot].error);
     if (error)
         return err_set(ERR_INPUT, "%s: cannot be read: %s; check the disk, or fetch the file again",

@@ -20,8 +20,9 @@
 struct os_map {
     const uint8_t *data; /* NULL when not mapped; borrowed until os_unmap */
     size_t n_bytes;
-    int fd;          /* kept open to notice that the file shrank; -1 when not mapped */
-    uint32_t i_slot; /* private to os.c: where the SIGBUS guard knows this mapping */
+    int fd;           /* kept open to notice what becomes of the file; -1 when not mapped */
+    int64_t mtime_ns; /* when the file had been written to last */
+    uint32_t i_slot;  /* private to os.c: where the SIGBUS guard knows this mapping */
 };
 
 /* Once, at the start of main: SIGBUS guard, SIGPIPE ignored (writes return EPIPE instead),
@@ -32,10 +33,10 @@ void os_init(void);
  * empty. Never blocks, whatever the path names. */
 enum err os_map_file(struct os_map *m, const char *path);
 void os_unmap(struct os_map *m); /* a zeroed or half-built struct is fine */
-/* True once the file became shorter, or could not be read. */
+/* True once the file became shorter, was written to, or could not be read. */
 bool os_map_broken(const struct os_map *m);
-/* OK, or the sentence for that about `path`: ERR_RUN for a shorter file, ERR_INPUT for a disk that
- * fails. */
+/* OK, or the sentence for that about `path`: ERR_RUN for a file that changed, ERR_INPUT for a disk
+ * that fails. */
 enum err os_map_whole(const struct os_map *m, const char *path);
 /* [at, at + n_bytes) of a mapped file into buf. Unlike a look at the mapping it makes no page of it
  * a part of this process, and what is missing is no zeros: false, and the mapping counts as broken

@@ -69,7 +69,7 @@ void gguf_close(struct gguf *g); /* NULL is fine */
 const char *gguf_path(const struct gguf *g);
 uint32_t gguf_version(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g); /* all parts together */
-/* A part became shorter since open, or the disk failed. */
+/* A part became shorter or was written to since open, or the disk failed. */
 bool gguf_broken(const struct gguf *g);
 enum err gguf_whole(const struct gguf *g); /* OK, or the sentence for that: os_map_whole() */
 

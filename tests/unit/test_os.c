@@ -135,6 +135,30 @@ static void test_map_read(void **state)
     os_unmap(&m);
 }
 
+/* The size stays, what is computed from it does not. Looking at the file is no change. */
+static void test_map_written(void **state)
+{
+    (void)state;
+    const char *const path = temp_path(&dir, "w");
+    struct os_map m;
+    assert_true(temp_write(path, "hello", 5));
+    const struct timespec past[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    assert_int_equal(utimensat(AT_FDCWD, path, past, 0), 0);
+    assert_int_equal(os_map_file(&m, path), OK);
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    char byte;
+    assert_int_equal(pread(fd, &byte, 1, 0), 1);
+    assert_int_equal(fchmod(fd, 0600), 0);
+    assert_false(os_map_broken(&m));
+    assert_int_equal(os_map_whole(&m, "w"), OK);
+    assert_int_equal(pwrite(fd, "x", 1, 2), 1);
+    close(fd);
+    assert_true(os_map_broken(&m));
+    assert_int_equal(os_map_whole(&m, "w"), ERR_RUN);
+    assert_non_null(strstr(err_msg(), "w: the file was written to while"));
+    os_unmap(&m);
+}
+
 /* A read that fails, for which a descriptor that cannot be read stands in. */
 static void test_map_read_fails(void **state)
 {
@@ -635,6 +659,7 @@ int main(void)
         cmocka_unit_test(test_map),
         cmocka_unit_test(test_map_read),
         cmocka_unit_test(test_map_read_fails),
+        cmocka_unit_test(test_map_written),
         cmocka_unit_test(test_map_forget),
         cmocka_unit_test(test_map_cached),
         cmocka_unit_test(test_map_own),
