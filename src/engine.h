@@ -63,8 +63,8 @@ struct engine_opts {
     bool act_f32;     /* diagnostic: float32 activations for quantised weights, slow and exact */
     bool no_repack;   /* use the weights as the file has them: starts at once, runs slower */
     bool plan_repack; /* only find out whether they would be repacked */
-    /* 0: weights are repacked in engine_open(). Otherwise the first tokens, if they fit a batch, take
-     * them as the file has them, if that is in the page cache; then about so many bytes are
+    /* 0: weights are repacked in engine_open(). Otherwise the first tokens, if they fit a batch,
+     * take them as the file has them, if that is in the page cache; then about so many bytes are
      * repacked before each step, or all of them before one of many tokens. */
     uint64_t late_bytes;
     engine_progress_fn *on_repack; /* NULL, or called now and then with the bytes repacked */
