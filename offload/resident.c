@@ -31,6 +31,7 @@ enum err resident_open(struct resident **out)
 
 void resident_bind(struct resident *r, const struct graph *g)
 {
+    assert(r);
     for (uint32_t i = 0; i < g->n_op; i++) {
         const struct gop *op = &g->op[i];
         if (op->kind != GOP_MOE) continue;

@@ -55,6 +55,7 @@ struct weights {
     uint64_t n_strip;
     size_t n_bytes, buf_bytes; /* of the arena, of the largest strip */
     uint8_t *arena;            /* NULL until packing begins */
+    uint8_t *buf;              /* while it goes on: buf_bytes for each thread */
     uint64_t n_done;           /* strips that are packed */
 };
 
@@ -228,7 +229,6 @@ static struct strip strip_at(const struct weights *w, uint64_t i)
 struct piece {
     const struct weights *w;
     const struct gguf *file;
-    uint8_t *buf;          /* buf_bytes for each thread */
     uint64_t begin, end;   /* strips */
     atomic_bool is_broken; /* the file could not be read */
 };
@@ -236,7 +236,7 @@ struct piece {
 static void pack_task(void *ctx, uint32_t i_task, uint32_t i_thread)
 {
     struct piece *const p = ctx;
-    uint8_t *const buf = p->buf + i_thread * p->w->buf_bytes;
+    uint8_t *const buf = p->w->buf + i_thread * p->w->buf_bytes;
     const uint64_t begin = p->begin + i_task * TASK_STRIPS;
     for (uint64_t i = begin; i < begin + TASK_STRIPS && i < p->end; i++) {
         const struct strip s = strip_at(p->w, i);
@@ -268,6 +268,7 @@ static uint64_t end_of(const struct view *v)
  * resident twice by the steps that still read its rows. */
 static uint64_t part_end(const struct weights *w, uint64_t n_bytes)
 {
+    assert(w->n_done < w->n_strip);
     const uint64_t until = bytes_before(w, w->n_done) + n_bytes;
     size_t i = 0;
     while (end_of(&w->view[i]) <= w->n_done || bytes_before(w, end_of(&w->view[i])) < until) {
@@ -280,6 +281,7 @@ static uint64_t part_end(const struct weights *w, uint64_t n_bytes)
 static void forget_strips(const struct weights *w, const struct gguf *file, uint64_t begin,
                           uint64_t end)
 {
+    assert(end <= w->n_strip);
     while (begin < end) { /* those of one matrix at a time */
         const struct strip first = strip_at(w, begin);
         const uint64_t behind = end_of(first.view);
@@ -290,11 +292,11 @@ static void forget_strips(const struct weights *w, const struct gguf *file, uint
     }
 }
 
-static enum err pack_pieces(struct weights *w, const struct weights_from *from, uint8_t *buf)
+static enum err pack_pieces(struct weights *w, const struct weights_from *from)
 {
-    const uint64_t end = from->n_bytes_max ? part_end(w, from->n_bytes_max) : w->n_strip;
+    const uint64_t end = from->n_bytes_more ? part_end(w, from->n_bytes_more) : w->n_strip;
     while (w->n_done < end) {
-        struct piece p = {.w = w, .file = from->file, .buf = buf, .begin = w->n_done};
+        struct piece p = {.w = w, .file = from->file, .begin = w->n_done};
         p.end = end - p.begin < PIECE_STRIPS ? end : p.begin + PIECE_STRIPS;
         pool_run(from->pool, pack_task, &p,
                  (uint32_t)((p.end - p.begin + TASK_STRIPS - 1) / TASK_STRIPS));
@@ -346,19 +348,26 @@ static enum err own_small(const struct weights *w, const struct gguf *file)
     return OK;
 }
 
+static enum err begin(struct weights *w, const struct weights_from *from)
+{
+    w->buf = mem_alloc_array(MEM_SCRATCH, pool_n_thread(from->pool), w->buf_bytes);
+    if (w->buf) w->arena = mem_alloc_huge(MEM_WEIGHTS, w->n_bytes);
+    if (w->arena) return own_small(w, from->file);
+    mem_free(w->buf);
+    w->buf = NULL;
+    return ERR_MEMORY;
+}
+
 enum err weights_pack(struct weights *w, const struct weights_from *from)
 {
     assert(w);
     assert(from->file);
     if (weights_left(w) == 0) return OK;
-    uint8_t *const buf = mem_alloc_array(MEM_SCRATCH, pool_n_thread(from->pool), w->buf_bytes);
-    enum err err = buf ? OK : ERR_MEMORY;
-    if (err == OK && !w->arena) {
-        w->arena = mem_alloc_huge(MEM_WEIGHTS, w->n_bytes);
-        err = w->arena ? own_small(w, from->file) : ERR_MEMORY;
-    }
-    if (err == OK) err = pack_pieces(w, from, buf);
-    mem_free(buf);
+    enum err err = w->arena ? OK : begin(w, from);
+    if (err == OK) err = pack_pieces(w, from);
+    if (weights_left(w) > 0) return err;
+    mem_free(w->buf);
+    w->buf = NULL;
     return err;
 }
 
@@ -386,6 +395,7 @@ void weights_close(struct weights *w)
 {
     if (!w) return;
     mem_free(w->arena);
+    mem_free(w->buf);
     mem_free(w->view);
     mem_free(w);
 }
@@ -405,14 +415,14 @@ uint64_t weights_left(const struct weights *w)
 void weights_bind(const struct weights *w, struct graph *g)
 {
     assert(w);
-    for (uint32_t i = 0; i < g->n_op && w->arena; i++) {
+    for (uint32_t i = 0; i < g->n_op; i++) {
         struct tensor *t[GOP_OUT_MAX];
         const uint32_t n = matrices(&g->op[i], t);
         for (uint32_t j = 0; j < n; j++) {
             const struct view *const v = find(w, t[j]);
             if (!v || end_of(v) > w->n_done) continue;
             assert(how(&g->op[i]) != READS_ROWS);
-            t[j]->file = t[j]->data;
+            t[j]->unpacked = t[j]->data;
             t[j]->data = w->arena + v->at;
             t[j]->plane_bytes = v->plane_bytes;
             t[j]->is_packed = true;

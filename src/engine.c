@@ -9,7 +9,8 @@
  * Quantised weights are repacked (offload/weights.h) if all of them fit what is free. What must
  * stay free is what the sessions that are planned take for caches and states, and
  * REPACK_SPARE_BYTES: a system that is short of memory can drop pages of the mapped file, but of
- * repacked weights none, so it would end programs.
+ * repacked weights none, so it would end programs. Weights that are repacked late (late_bytes) are
+ * so between steps, and each stage takes them into its graph before its next one.
  */
 #include "engine.h"
 
@@ -171,7 +172,8 @@ static enum err open_model(struct engine *e, struct graph **g)
 #define REPACK_SPARE_BYTES ((uint64_t)256 << 20)
 #define NO_ROOM ((uint64_t)1 << 62) /* more than any machine has; sums with it do not wrap */
 /* A file of which less is in the page cache is read in order, and once, to repack it: steps that
- * use its mapping would wait for the disk page by page. */
+ * use its mapping would wait for the disk page by page. Some is missing where the end of a file was
+ * dropped to make room for its beginning. */
 #define CACHED_MIN 0.95
 
 uint32_t engine_n_ctx(const struct engine *e, uint32_t asked)
@@ -255,18 +257,27 @@ static enum err repack(struct engine *e, const struct engine_opts *o, struct gra
                                           .ctx = o->on_repack_ctx});
 }
 
-/* So many tokens are worth all weights at once: the pause is short beside their step. */
-#define MANY_TOKENS 32
-
-enum err engine_repack_on(struct engine *e, uint64_t n_tok, uint32_t n_batch)
+/* Memory is asked for once more: others may have taken it, or what the first step needed. */
+static bool has_room(struct engine_repack *r)
 {
-    if (e->info.repack.state != REPACK_LATE || n_tok == 0) return OK;
-    const bool is_first = !e->has_run;
+    if (r->n_done > 0) return true;
+    r->free_bytes = os_memory().free_bytes;
+    return r->need_bytes <= r->free_bytes;
+}
+
+enum err engine_repack_for(struct engine *e, uint64_t n_tok, uint32_t n_batch)
+{
+    struct engine_repack *const r = &e->info.repack;
+    if (r->state != REPACK_LATE || n_tok == 0) return OK;
+    const bool is_first = !e->has_run, all = n_tok > n_batch;
     e->has_run = true;
-    if (is_first && n_tok <= n_batch) return OK;
-    return pack(e, &(struct weights_from){.file = e->file,
-                                          .pool = e->pool,
-                                          .n_bytes_max = n_tok < MANY_TOKENS ? e->late_bytes : 0});
+    if (is_first && !all) return OK;
+    if (!has_room(r)) {
+        r->state = REPACK_ROOM;
+        return OK;
+    }
+    return pack(e, &(struct weights_from){
+                       .file = e->file, .pool = e->pool, .n_bytes_more = all ? 0 : e->late_bytes});
 }
 
 /* All that it takes to run the model. */

@@ -38,6 +38,6 @@ uint32_t engine_n_ctx(const struct engine *e, uint32_t asked);
 enum dtype engine_kv_dtype(enum kv_type t);
 /* Before n_tok tokens are run: repacks what is to be repacked by then. Errors of weights_pack() but
  * for ERR_MEMORY. */
-enum err engine_repack_on(struct engine *e, uint64_t n_tok, uint32_t n_batch);
+enum err engine_repack_for(struct engine *e, uint64_t n_tok, uint32_t n_batch);
 
 #endif

@@ -313,7 +313,7 @@ enum err session_sync_many(const struct session_want *w, size_t n)
     }
     const uint32_t n_batch = first->stage->n_batch;
     const bool together = n > 1 && n_new <= n_batch && !first->e->info.is_recurrent;
-    enum err err = engine_repack_on(first->e, n_new, n_batch);
+    enum err err = engine_repack_for(first->e, n_new, n_batch);
     const uint64_t t0 = os_time_ns();
     if (err == OK) err = (together ? run_together : run_in_turn)(w, (uint32_t)n);
     const uint64_t t = os_time_ns() - t0;
@@ -361,7 +361,7 @@ enum err session_step_many(struct session *const *s, const uint32_t *token, size
         if (err) return err;
     }
     const uint32_t n_batch = s[0]->stage->n_batch;
-    const enum err err_pack = engine_repack_on(s[0]->e, n, n_batch);
+    const enum err err_pack = engine_repack_for(s[0]->e, n, n_batch);
     if (err_pack) return err_pack;
     const uint64_t t0 = os_time_ns();
     for (size_t i = 0; i < n; i += n_batch) {

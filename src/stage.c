@@ -22,13 +22,6 @@ static enum err open_ports(struct stage *st, const struct session_opts *o)
     return OK;
 }
 
-static void bind(struct stage *st)
-{
-    weights_bind(st->e->weights, st->g);
-    resident_bind(st->e->experts, st->g);
-    st->n_left = weights_left(st->e->weights);
-}
-
 enum err stage_new(struct stage **out, struct engine *e, const struct session_opts *o)
 {
     assert(out);
@@ -51,7 +44,8 @@ enum err stage_new(struct stage **out, struct engine *e, const struct session_op
     if (!st->token) goto fail;
     err = model_build(e->model, st->n_ctx, &st->g);
     if (err) goto fail;
-    bind(st);
+    st->n_left = UINT64_MAX;
+    stage_bind(st);
     err = open_ports(st, o);
     if (err) goto fail;
     err = exec_open(&st->exec, st->g, &e->backend, &st->ports, st->n_batch);
@@ -65,7 +59,11 @@ fail:
 
 void stage_bind(struct stage *st)
 {
-    if (st->n_left != weights_left(st->e->weights)) bind(st);
+    const uint64_t n_left = weights_left(st->e->weights);
+    if (st->n_left == n_left) return;
+    weights_bind(st->e->weights, st->g);
+    resident_bind(st->e->experts, st->g);
+    st->n_left = n_left;
 }
 
 void stage_free(struct stage *st)

@@ -20,7 +20,7 @@ struct stage {
     struct kvram *kv;
     struct stateram *state;
     struct ports ports;
-    uint64_t n_left; /* bytes that were not packed when weights were bound */
+    uint64_t n_left; /* bytes of weights that were not packed when they were bound */
     uint32_t n_ctx, n_batch;
     uint32_t *token; /* (n_batch) of a step of several timelines */
     bool taken[SEQS_MAX];

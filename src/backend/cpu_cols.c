@@ -73,7 +73,7 @@ void cpu_cols_reserve(struct cpu *c, const struct graph *g, size_t need[BUF_COUN
         if (!is_after_relu(g, i)) continue;
         const struct tensor *const w = &g->op[i].w[0];
         add(c, w);
-        cpu_need(need, BUF_WORK, COLS_STEP, w->row_bytes); /* it may be packed by then */
+        if (pack_can(w->type)) cpu_need(need, BUF_WORK, COLS_STEP, w->row_bytes);
     }
 }
 

@@ -352,11 +352,6 @@ static enum err check_regular(const char *path, const struct stat *st)
     return OK;
 }
 
-static int64_t mtime_ns(const struct stat *st)
-{
-    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-}
-
 static enum err map_fd(struct os_map *m, int fd, const char *path)
 {
     struct stat st;
@@ -379,7 +374,7 @@ static enum err map_fd(struct os_map *m, int fd, const char *path)
     *m = (struct os_map){.data = data,
                          .n_bytes = n_bytes,
                          .fd = fd,
-                         .mtime_ns = mtime_ns(&st),
+                         .mtime = st.st_mtim,
                          .i_slot = i_slot};
     return OK;
 }
@@ -408,28 +403,30 @@ void os_unmap(struct os_map *m)
     *m = (struct os_map){.fd = -1};
 }
 
-enum fate { SAME, SHORTER, WRITTEN };
+enum fate { FATE_SAME, FATE_WRITTEN, FATE_BROKEN };
 
 static enum fate fate_of(const struct os_map *m)
 {
     struct stat st;
-    if (!m->data) return SAME;
-    if (atomic_load(&maps[m->i_slot].broken)) return SHORTER;
-    if (fstat(m->fd, &st) != 0 || (uint64_t)st.st_size < m->n_bytes) return SHORTER;
-    return mtime_ns(&st) == m->mtime_ns ? SAME : WRITTEN;
+    if (!m->data) return FATE_SAME;
+    if (atomic_load(&maps[m->i_slot].broken)) return FATE_BROKEN;
+    if (fstat(m->fd, &st) != 0 || (uint64_t)st.st_size < m->n_bytes) return FATE_BROKEN;
+    const bool is_same =
+        st.st_mtim.tv_sec == m->mtime.tv_sec && st.st_mtim.tv_nsec == m->mtime.tv_nsec;
+    return is_same ? FATE_SAME : FATE_WRITTEN;
 }
 
 bool os_map_broken(const struct os_map *m)
 {
     assert(m);
-    return fate_of(m) != SAME;
+    return fate_of(m) != FATE_SAME;
 }
 
 enum err os_map_whole(const struct os_map *m, const char *path)
 {
     const enum fate fate = fate_of(m);
-    if (fate == SAME) return OK;
-    if (fate == WRITTEN)
+    if (fate == FATE_SAME) return OK;
+    if (fate == FATE_WRITTEN)
         return err_set(ERR_RUN, "%s: the file was written to while it was in use; start again",
                        path);
     const int error = atomic_load(&maps[m->i_slot].error);
@@ -469,6 +466,8 @@ double os_map_cached(const struct os_map *m)
 {
     assert(m->data);
     enum { N_PLACE = 256, N_PAGE = 16 };
+    struct stat st;
+    if (fstat(m->fd, &st) != 0 || (geteuid() != st.st_uid && geteuid() != 0)) return 0;
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const size_t n_page = (m->n_bytes + page - 1) / page;
     const size_t step = n_page / N_PLACE > N_PAGE ? n_page / N_PLACE : N_PAGE;

@@ -41,7 +41,7 @@ struct run {
     struct text prompt;
     uint32_t *ids; /* (n_ids) of the prompt */
     size_t n_ids;
-    bool is_late;   /* weights were to be repacked after the first token */
+    bool is_late;   /* weights were mapped at first */
     bool is_chat;   /* the prompt is a conversation, not a text to continue */
     bool reasoning; /* the prompt ends with a mark: the answer begins inside */
     struct show show;
@@ -81,8 +81,8 @@ static void print_timings(const struct run *r)
         cmd_note(&r->o->common, "peak memory %s", peak);
     const struct engine_repack *const repack = &engine_info(r->e)->repack;
     char weights[CMD_WEIGHTS_BYTES];
-    if (r->is_late && repack->n_done)
-        cmd_note(&r->o->common, "weights: %s, after the first token", cmd_weights(weights, repack));
+    if (r->o->common.verbose && r->is_late && (repack->n_done || repack->state != REPACK_LATE))
+        cmd_note(&r->o->common, "weights: %s", cmd_weights(weights, repack));
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */

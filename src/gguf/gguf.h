@@ -69,7 +69,7 @@ void gguf_close(struct gguf *g); /* NULL is fine */
 const char *gguf_path(const struct gguf *g);
 uint32_t gguf_version(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g); /* all parts together */
-/* A part became shorter or was written to since open, or the disk failed. */
+/* os_map_broken() of a part. */
 bool gguf_broken(const struct gguf *g);
 enum err gguf_whole(const struct gguf *g); /* OK, or the sentence for that: os_map_whole() */
 
@@ -81,7 +81,8 @@ bool gguf_read(const struct gguf *g, const void *at, size_t n_bytes, void *buf);
 void gguf_ahead(const struct gguf *g, const void *at, size_t n_bytes);
 /* For files, os_map_cached() of all parts; 1 for memory. */
 double gguf_cached(const struct gguf *g);
-/* For files, os_map_forget() of all parts or of such data, and os_map_own() of such data. */
+/* For files, os_map_forget() of all parts or of such data, and os_map_own() of such data. What was
+ * owned and is forgotten is lost. */
 void gguf_forget_all(const struct gguf *g);
 void gguf_forget(const struct gguf *g, const void *at, size_t n_bytes);
 bool gguf_own(const struct gguf *g, const void *at, size_t n_bytes);

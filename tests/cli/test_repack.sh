@@ -28,22 +28,24 @@ check 'nothing to repack' 0 '' '*weights: mapped: none are of a type*' \
     eval -v -m "$golden/quant-llama-f16/model.gguf" --tokens ids --logits b.f32
 check 'silent without -v' 0 '' '' eval -m "$q8" --tokens ids --logits b.f32
 
-# ---- after the first token ----
+# ---- while it answers ----
 
-# A file that was just read is in the page cache.
-cat "$demo" >/dev/null
-late='*weights: * mapped, to be repacked after the first token*'
-check 'run repacks late' 0 '~*' "$late*weights: * repacked in *.?? s, after the first token*" \
-    run -v -m "$demo" -n 20 --temp 0 Once
+# The demo model is in memory, as a file in the page cache is.
+unset MOXIE_MODEL
+late='*weights: * mapped at first, to be repacked*'
+check 'run repacks late' 0 '~*' "$late*weights: * repacked in *.?? s*" run -v -n 20 --temp 0 -p Once
 cp out late
-check 'run without repacking' 0 '~*' '*as --no-repack says*' run -v -nr -m "$demo" -n 20 --temp 0 Once
+check 'run -nr' 0 '~*' '*as --no-repack says*' run -v -nr -n 20 --temp 0 -p Once
 cmp -s out late
 result $? 'the same text'
-check 'one token: never' 0 '~*' "$late" run -v -m "$demo" -n 1 --temp 0 Once
+check 'one token' 0 '~*' "$late" run -v -n 1 --temp 0 -p Once
 like "$(cat err)" '*repacked in*'
 result $((! $?)) 'one token: nothing is repacked'
-check 'run with a prompt longer than a batch' 0 '~*' '*repacked in *.?? s, after the first token*' \
-    run -v -m "$demo" -n 1 -b 2 --temp 0 'Once upon a time'
+check 'a prompt longer than a batch' 0 '~*' "$late*weights: * repacked in *.?? s*" \
+    run -v -n 1 -b 2 --temp 0 -p 'Once upon a time'
+check 'run without -v' 0 '~*' '*' run -n 20 --temp 0 -p Once
+like "$(cat err)" '*weights:*'
+result $((! $?)) 'silent without -v'
 
 # ---- too little memory ----
 

@@ -220,22 +220,26 @@ static void test_map_forget(void **state)
     os_unmap(&m);
 }
 
-/* Written just now: there. Holes that nobody read: not. Both: a part of it. */
+/* Written just now: there. With holes behind that nobody read: a part of it. */
 static void test_map_cached(void **state)
 {
     (void)state;
     static const uint8_t data[1 << 20] = {1};
     const char *const path = temp_path(&dir, "c");
     struct os_map m;
-    for (int n_hole = 0; n_hole < 5; n_hole += 3) { /* for each MiB of data */
-        assert_true(temp_write(path, data, sizeof data));
-        assert_int_equal(truncate(path, (off_t)sizeof data * (1 + n_hole)), 0);
-        assert_int_equal(os_map_file(&m, path), OK);
-        const double part = os_map_cached(&m) * (1 + n_hole);
-        os_unmap(&m);
-        assert_true(part > 0.9);
-        assert_true(part < 1.1);
-    }
+    assert_true(temp_write(path, data, sizeof data));
+    assert_int_equal(os_map_file(&m, path), OK);
+    const double all = os_map_cached(&m);
+    os_unmap(&m);
+    if (all < 0.9) skip(); /* a file system that does not tell */
+    assert_true(all <= 1);
+    assert_int_equal(truncate(path, (off_t)64 << 20), 0);
+    assert_int_equal(os_map_file(&m, path), OK);
+    const double part = os_map_cached(&m);
+    os_unmap(&m);
+    if (part == 1) skip();
+    assert_true(part > 0);
+    assert_true(part < 0.1);
 }
 
 /* What becomes memory of ours follows the file no more; its neighbours do. */

@@ -194,6 +194,46 @@ static void test_repacked_late(void **state)
     }
 }
 
+/* Ctrl-C and memory that is refused between parts: nothing is lost, the step can be taken again. */
+static void test_repacking_is_disturbed(void **state)
+{
+    (void)state;
+    float ref[200];
+    uint32_t t[N];
+    for (int refused = 0; refused < 2; refused++) {
+        struct engine *e = NULL;
+        const struct engine_opts o = {.n_thread = 2, .late_bytes = 1};
+        assert_int_equal(engine_open(&e, &o), OK);
+        const struct engine_repack *const r = &engine_info(e)->repack;
+        make_tokens(e, 17, t, 8);
+        reference(e, t, 8, ref); /* the first step of this engine */
+        assert_int_equal(r->state, REPACK_LATE);
+        struct session *const s = open_session(e, 64);
+        if (refused) {
+            mem_fail_at(1);
+            assert_int_equal(session_sync(s, t, 7), OK);
+            mem_fail_at(0);
+            assert_int_equal(r->state, REPACK_REFUSED);
+            assert_int_equal(r->n_done, 0);
+            assert_int_equal(mem_used(MEM_WEIGHTS), 0);
+        } else {
+            os_init();
+            raise(SIGINT);
+            assert_int_equal(session_sync(s, t, 7), ERR_INTR);
+            os_interrupt_clear();
+            const uint64_t n_done = r->n_done;
+            assert_true(n_done > 0);
+            assert_int_equal(session_sync(s, t, 7), OK);
+            assert_true(r->n_done > n_done);
+            assert_int_equal(r->state, REPACK_LATE);
+        }
+        assert_int_equal(session_step(s, t[7]), OK);
+        assert_same_logits(s, ref);
+        session_free(s);
+        engine_close(e);
+    }
+}
+
 /* How much is repacked when sessions with this batch have taken so many tokens, two times. */
 static void assert_repacked(uint32_t n_batch, size_t n_first, size_t n_then, bool first, bool then)
 {
@@ -218,9 +258,9 @@ static void test_when_weights_are_repacked(void **state)
     (void)state;
     assert_repacked(64, 1, 1, false, false);
     assert_repacked(64, 30, 31, false, false);
-    assert_repacked(64, 1, 32, false, true);
+    assert_repacked(32, 1, 32, false, false);
     assert_repacked(32, 33, 1, true, true); /* more than a batch */
-    assert_repacked(32, 32, 38, false, true);
+    assert_repacked(32, 32, 33, false, true);
 }
 
 static enum engine_repack_state repack_state(const struct engine_opts *o)
@@ -722,10 +762,11 @@ static void test_file_that_shrinks_before_repacking(void **state)
     make_tokens(e, 16, t, N);
     struct session *const s = open_session(e, 64);
     assert_int_equal(session_sync(s, t, 5), OK);
-    assert_int_equal(engine_info(e)->repack.state, REPACK_LATE);
-    assert_int_equal(truncate(copy_path, 4096), 0);
-    assert_int_equal(session_step(s, t[5]), ERR_RUN);
-    assert_non_null(strstr(err_msg(), "became shorter"));
+    if (engine_info(e)->repack.state == REPACK_LATE) { /* the page cache of the file is known */
+        assert_int_equal(truncate(copy_path, 4096), 0);
+        assert_int_equal(session_step(s, t[5]), ERR_RUN);
+        assert_non_null(strstr(err_msg(), "became shorter"));
+    }
     session_free(s);
     engine_close(e);
 }
@@ -786,6 +827,7 @@ int main(void)
         cmocka_unit_test(test_any_cut),           cmocka_unit_test(test_threads),
         cmocka_unit_test(test_repacked_or_not),   cmocka_unit_test(test_what_is_repacked),
         cmocka_unit_test(test_repacked_late),
+        cmocka_unit_test(test_repacking_is_disturbed),
         cmocka_unit_test(test_when_weights_are_repacked),
         cmocka_unit_test(test_file_that_shrinks_before_repacking),
         cmocka_unit_test(test_room_for_sessions), cmocka_unit_test(test_no_room),
