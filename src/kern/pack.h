@@ -28,7 +28,7 @@
  * is items 4 q .. 4 q + 3 of the group.
  *
  *     5th bit of Q5_0 Q5_1 Q5_K, 3rd of Q3_K   one vector, bit q: quad q
- *     4 bits (of those and of Q4, IQ4, MXFP4)  four vectors, vector j: quad j, quad j + 4 << 4
+ *     4 bits of Q4 Q5 IQ4 MXFP4                four vectors, vector j: quad j, quad j + 4 << 4
  *     2 bits of Q2_K Q3_K                      two vectors, vector j: quad 4 j + p << 2 p
  *     6 bits of Q6_K                           six vectors, vector q: quad q, and in the two bits
  *                                              on top, of vector 3 i + j, bits 2 j and 2 j + 1 of
