@@ -22,12 +22,16 @@ struct resident {
     struct expert_set set; /* one request is in flight at a time */
 };
 
-enum err resident_open(struct resident **out, const struct graph *g)
+enum err resident_open(struct resident **out)
 {
     assert(out);
-    struct resident *r = mem_alloc(MEM_MODEL, sizeof *r);
-    *out = r;
-    if (!r) return ERR_MEMORY;
+    *out = mem_alloc(MEM_MODEL, sizeof **out);
+    return *out ? OK : ERR_MEMORY;
+}
+
+void resident_bind(struct resident *r, const struct graph *g)
+{
+    assert(r);
     for (uint32_t i = 0; i < g->n_op; i++) {
         const struct gop *op = &g->op[i];
         if (op->kind != GOP_MOE) continue;
@@ -36,7 +40,6 @@ enum err resident_open(struct resident **out, const struct graph *g)
         r->layer[op->layer].up = op->u.moe.up;
         r->layer[op->layer].down = op->u.moe.down;
     }
-    return OK;
 }
 
 void resident_close(struct resident *r)

@@ -9,8 +9,10 @@
 
 struct resident;
 
-/* Reads where each layer's experts lie from the graph's operations; the graph may go afterwards. */
-enum err resident_open(struct resident **r, const struct graph *g);
+enum err resident_open(struct resident **r);
+/* Before the first request, and whenever weights were moved: reads where each layer's experts lie
+ * from the graph's operations, and keeps nothing of it. */
+void resident_bind(struct resident *r, const struct graph *g);
 void resident_close(struct resident *r); /* NULL is fine */
 struct expert_src resident_src(struct resident *r);
 

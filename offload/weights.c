@@ -8,7 +8,9 @@
  * matrix twice. Strips are taken in pieces, one loop over the pool each; between pieces somebody
  * may look at the progress, stop the work, or learn that the file was cut off.
  *
- * Small tensors that are not packed are copied, for they lie between matrices (own_small).
+ * Where packing begins after a step that used the mapping, pages that were read there are given
+ * back, those of each piece once it is packed. Small tensors that are not packed are copied, for
+ * they lie between matrices (own_small).
  *
  * Places lie one after the other, each plane at a multiple of MEM_ALIGN.
  */
@@ -52,7 +54,9 @@ struct weights {
     size_t n_view;
     uint64_t n_strip;
     size_t n_bytes, buf_bytes; /* of the arena, of the largest strip */
-    uint8_t *arena;            /* NULL until all is packed */
+    uint8_t *arena;            /* NULL until packing begins */
+    uint8_t *buf;              /* while it goes on: buf_bytes for each thread */
+    uint64_t n_done;           /* strips that are packed */
 };
 
 /* ---- which matrices -------------------------------------------------------------------------- */
@@ -225,7 +229,6 @@ static struct strip strip_at(const struct weights *w, uint64_t i)
 struct piece {
     const struct weights *w;
     const struct gguf *file;
-    uint8_t *arena, *buf;  /* buf: buf_bytes for each thread */
     uint64_t begin, end;   /* strips */
     atomic_bool is_broken; /* the file could not be read */
 };
@@ -233,7 +236,7 @@ struct piece {
 static void pack_task(void *ctx, uint32_t i_task, uint32_t i_thread)
 {
     struct piece *const p = ctx;
-    uint8_t *const buf = p->buf + i_thread * p->w->buf_bytes;
+    uint8_t *const buf = p->w->buf + i_thread * p->w->buf_bytes;
     const uint64_t begin = p->begin + i_task * TASK_STRIPS;
     for (uint64_t i = begin; i < begin + TASK_STRIPS && i < p->end; i++) {
         const struct strip s = strip_at(p->w, i);
@@ -243,24 +246,66 @@ static void pack_task(void *ctx, uint32_t i_task, uint32_t i_thread)
             gguf_ahead(p->file, next.rows, next.n_row * next.view->rows.row_bytes);
         }
         if (gguf_read(p->file, s.rows, s.n_row * t->row_bytes, buf))
-            pack_rows(t->type, buf, t->row_bytes, s.n_row, t->ne[0], p->arena + s.at);
+            pack_rows(t->type, buf, t->row_bytes, s.n_row, t->ne[0], p->w->arena + s.at);
         else
             atomic_store(&p->is_broken, true);
     }
 }
 
-static enum err pack_pieces(const struct weights *w, const struct weights_from *from,
-                            struct piece *p)
+/* Bytes of the arena before a strip. */
+static size_t bytes_before(const struct weights *w, uint64_t i)
 {
-    while (p->end < w->n_strip) {
-        p->begin = p->end;
-        p->end = w->n_strip - p->begin < PIECE_STRIPS ? w->n_strip : p->begin + PIECE_STRIPS;
-        pool_run(from->pool, pack_task, p,
-                 (uint32_t)((p->end - p->begin + TASK_STRIPS - 1) / TASK_STRIPS));
-        if (atomic_load(&p->is_broken)) return gguf_whole(from->file);
+    return i < w->n_strip ? strip_at(w, i).at : w->n_bytes;
+}
+
+/* The strip behind its last one. */
+static uint64_t end_of(const struct view *v)
+{
+    return v->first + v->n_strip * v->rows.ne[2];
+}
+
+/* Where about n_bytes more are packed and no view is cut: what is packed of one would become
+ * resident twice by the steps that still read its rows. */
+static uint64_t part_end(const struct weights *w, uint64_t n_bytes)
+{
+    assert(w->n_done < w->n_strip);
+    const uint64_t until = bytes_before(w, w->n_done) + n_bytes;
+    size_t i = 0;
+    while (end_of(&w->view[i]) <= w->n_done || bytes_before(w, end_of(&w->view[i])) < until) {
+        if (++i == w->n_view) return w->n_strip;
+    }
+    return end_of(&w->view[i]);
+}
+
+/* What was looked at of these strips need not stay in memory. */
+static void forget_strips(const struct weights *w, const struct gguf *file, uint64_t begin,
+                          uint64_t end)
+{
+    assert(end <= w->n_strip);
+    while (begin < end) { /* those of one matrix at a time */
+        const struct strip first = strip_at(w, begin);
+        const uint64_t behind = end_of(first.view);
+        const struct strip last = strip_at(w, (behind < end ? behind : end) - 1);
+        gguf_forget(file, first.rows,
+                    (size_t)(last.rows - first.rows) + last.n_row * last.view->rows.row_bytes);
+        begin = behind;
+    }
+}
+
+static enum err pack_pieces(struct weights *w, const struct weights_from *from)
+{
+    const uint64_t end = from->n_bytes_more ? part_end(w, from->n_bytes_more) : w->n_strip;
+    while (w->n_done < end) {
+        struct piece p = {.w = w, .file = from->file, .begin = w->n_done};
+        p.end = end - p.begin < PIECE_STRIPS ? end : p.begin + PIECE_STRIPS;
+        pool_run(from->pool, pack_task, &p,
+                 (uint32_t)((p.end - p.begin + TASK_STRIPS - 1) / TASK_STRIPS));
+        if (atomic_load(&p.is_broken)) return gguf_whole(from->file);
+        forget_strips(w, from->file, p.begin, p.end);
+        w->n_done = p.end;
         if (os_interrupted()) return err_set(ERR_INTR, "interrupted");
-        const size_t n_done = p->end < w->n_strip ? strip_at(w, p->end).at : w->n_bytes;
-        if (from->on_progress) from->on_progress(from->ctx, n_done, w->n_bytes);
+        if (from->on_progress)
+            from->on_progress(from->ctx, bytes_before(w, w->n_done), w->n_bytes);
     }
     return OK;
 }
@@ -284,7 +329,7 @@ static bool is_in_view(const struct weights *w, const struct tensor *t)
  * 2 MiB of those back into memory. */
 static enum err own_small(const struct weights *w, const struct gguf *file)
 {
-    gguf_forget(file);
+    gguf_forget_all(file);
     for (int pass = 0; pass < 2; pass++) { /* the disk is asked for all of them first */
         uint64_t n_bytes = 0, n = 0;
         for (uint64_t i = 0; i < gguf_n_tensor(file) && n < OWN_TENSORS_MAX; i++) {
@@ -303,23 +348,26 @@ static enum err own_small(const struct weights *w, const struct gguf *file)
     return OK;
 }
 
+static enum err begin(struct weights *w, const struct weights_from *from)
+{
+    w->buf = mem_alloc_array(MEM_SCRATCH, pool_n_thread(from->pool), w->buf_bytes);
+    if (w->buf) w->arena = mem_alloc_huge(MEM_WEIGHTS, w->n_bytes);
+    if (w->arena) return own_small(w, from->file);
+    mem_free(w->buf);
+    w->buf = NULL;
+    return ERR_MEMORY;
+}
+
 enum err weights_pack(struct weights *w, const struct weights_from *from)
 {
     assert(w);
     assert(from->file);
-    assert(!w->arena);
-    if (w->n_view == 0) return OK;
-    struct piece p = {.w = w, .file = from->file};
-    enum err err = ERR_MEMORY;
-    p.buf = mem_alloc_array(MEM_SCRATCH, pool_n_thread(from->pool), w->buf_bytes);
-    if (p.buf) p.arena = mem_alloc_huge(MEM_WEIGHTS, w->n_bytes);
-    if (p.arena) err = own_small(w, from->file);
-    if (err == OK) err = pack_pieces(w, from, &p);
-    mem_free(p.buf);
-    if (err)
-        mem_free(p.arena);
-    else
-        w->arena = p.arena;
+    if (weights_left(w) == 0) return OK;
+    enum err err = w->arena ? OK : begin(w, from);
+    if (err == OK) err = pack_pieces(w, from);
+    if (weights_left(w) > 0) return err;
+    mem_free(w->buf);
+    w->buf = NULL;
     return err;
 }
 
@@ -347,6 +395,7 @@ void weights_close(struct weights *w)
 {
     if (!w) return;
     mem_free(w->arena);
+    mem_free(w->buf);
     mem_free(w->view);
     mem_free(w);
 }
@@ -357,16 +406,23 @@ uint64_t weights_bytes(const struct weights *w)
     return w->n_bytes;
 }
 
+uint64_t weights_left(const struct weights *w)
+{
+    assert(w);
+    return w->n_bytes - bytes_before(w, w->n_done);
+}
+
 void weights_bind(const struct weights *w, struct graph *g)
 {
     assert(w);
-    for (uint32_t i = 0; i < g->n_op && w->arena; i++) {
+    for (uint32_t i = 0; i < g->n_op; i++) {
         struct tensor *t[GOP_OUT_MAX];
         const uint32_t n = matrices(&g->op[i], t);
         for (uint32_t j = 0; j < n; j++) {
             const struct view *const v = find(w, t[j]);
-            if (!v) continue;
+            if (!v || end_of(v) > w->n_done) continue;
             assert(how(&g->op[i]) != READS_ROWS);
+            t[j]->unpacked = t[j]->data;
             t[j]->data = w->arena + v->at;
             t[j]->plane_bytes = v->plane_bytes;
             t[j]->is_packed = true;

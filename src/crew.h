@@ -71,7 +71,7 @@ enum err crew_add(struct crew *c, const struct crew_job *job);
  * that has just ended by itself is not `cancelled`. Nothing when there is none of that name. */
 void crew_cancel(struct crew *c, uint64_t tag);
 /* One round: a piece of a prompt, or a token for each job. ERR_INTR: SIGINT, jobs stay; any other
- * code: the model cannot go on (a file that shrank, no memory), jobs stay unfinished. */
+ * code: the model cannot go on (a file that was changed, no memory), jobs stay unfinished. */
 enum err crew_turn(struct crew *c);
 
 struct crew_stats {

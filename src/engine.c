@@ -9,7 +9,8 @@
  * Quantised weights are repacked (offload/weights.h) if all of them fit what is free. What must
  * stay free is what the sessions that are planned take for caches and states, and
  * REPACK_SPARE_BYTES: a system that is short of memory can drop pages of the mapped file, but of
- * repacked weights none, so it would end programs.
+ * repacked weights none, so it would end programs. Weights that are repacked late (late_bytes) are
+ * so between steps, and each stage takes them into its graph before its next one.
  */
 #include "engine.h"
 
@@ -170,6 +171,10 @@ static enum err open_model(struct engine *e, struct graph **g)
  * want. */
 #define REPACK_SPARE_BYTES ((uint64_t)256 << 20)
 #define NO_ROOM ((uint64_t)1 << 62) /* more than any machine has; sums with it do not wrap */
+/* A file of which less is in the page cache is read in order, and once, to repack it: steps that
+ * use its mapping would wait for the disk page by page. Some is missing where the end of a file was
+ * dropped to make room for its beginning. */
+#define CACHED_MIN 0.95
 
 uint32_t engine_n_ctx(const struct engine *e, uint32_t asked)
 {
@@ -207,17 +212,32 @@ static enum err session_bytes(const struct engine *e, const struct engine_opts *
     return err;
 }
 
-static enum engine_repack_state judge_repack(const struct engine_opts *o,
+static enum engine_repack_state judge_repack(const struct engine_opts *o, const struct gguf *file,
                                              const struct engine_repack *r)
 {
     if (r->n_bytes == 0) return REPACK_NOTHING;
     if (o->act_f32) return REPACK_ROWS;
     if (o->no_repack) return REPACK_OFF;
     if (r->need_bytes > r->free_bytes) return REPACK_ROOM;
-    return o->plan_repack ? REPACK_PLANNED : REPACK_DONE;
+    if (o->plan_repack) return REPACK_PLANNED;
+    return o->late_bytes && gguf_cached(file) >= CACHED_MIN ? REPACK_LATE : REPACK_DONE;
 }
 
 /* Memory that is not given is no error here: the file's own rows do, too. */
+static enum err pack(struct engine *e, const struct weights_from *from)
+{
+    struct engine_repack *const r = &e->info.repack;
+    const uint64_t start_ns = os_time_ns();
+    const enum err err = weights_pack(e->weights, from);
+    r->ns += os_time_ns() - start_ns;
+    r->n_done = r->n_bytes - weights_left(e->weights);
+    if (err == ERR_MEMORY)
+        r->state = REPACK_REFUSED;
+    else if (r->n_done == r->n_bytes)
+        r->state = REPACK_DONE;
+    return err == ERR_MEMORY ? OK : err;
+}
+
 static enum err repack(struct engine *e, const struct engine_opts *o, struct graph *g)
 {
     struct engine_repack *const r = &e->info.repack;
@@ -225,20 +245,39 @@ static enum err repack(struct engine *e, const struct engine_opts *o, struct gra
     enum err err = session_bytes(e, o, g, &n_bytes_sessions);
     if (err == OK) err = weights_open(&e->weights, g);
     if (err) return err;
+    e->late_bytes = o->late_bytes;
     r->n_bytes = weights_bytes(e->weights);
     r->need_bytes = r->n_bytes + n_bytes_sessions + REPACK_SPARE_BYTES;
     r->free_bytes = os_memory().free_bytes;
-    r->state = judge_repack(o, r);
+    r->state = judge_repack(o, e->file, r);
     if (r->state != REPACK_DONE) return OK;
-    const uint64_t start_ns = os_time_ns();
-    err = weights_pack(e->weights, &(struct weights_from){.file = e->file,
-                                                          .pool = e->pool,
-                                                          .on_progress = o->on_repack,
-                                                          .ctx = o->on_repack_ctx});
-    r->ns = os_time_ns() - start_ns;
-    if (err == ERR_MEMORY) r->state = REPACK_REFUSED;
-    weights_bind(e->weights, g);
-    return err == ERR_MEMORY ? OK : err;
+    return pack(e, &(struct weights_from){.file = e->file,
+                                          .pool = e->pool,
+                                          .on_progress = o->on_repack,
+                                          .ctx = o->on_repack_ctx});
+}
+
+/* Memory is asked for once more: others may have taken it, or what the first step needed. */
+static bool has_room(struct engine_repack *r)
+{
+    if (r->n_done > 0) return true;
+    r->free_bytes = os_memory().free_bytes;
+    return r->need_bytes <= r->free_bytes;
+}
+
+enum err engine_repack_for(struct engine *e, uint64_t n_tok, uint32_t n_batch)
+{
+    struct engine_repack *const r = &e->info.repack;
+    if (r->state != REPACK_LATE || n_tok == 0) return OK;
+    const bool is_first = !e->has_run, all = n_tok > n_batch;
+    e->has_run = true;
+    if (is_first && !all) return OK;
+    if (!has_room(r)) {
+        r->state = REPACK_ROOM;
+        return OK;
+    }
+    return pack(e, &(struct weights_from){
+                       .file = e->file, .pool = e->pool, .n_bytes_more = all ? 0 : e->late_bytes});
 }
 
 /* All that it takes to run the model. */
@@ -248,7 +287,7 @@ static enum err open_run(struct engine *e, const struct engine_opts *o)
     enum err err = open_model(e, &g);
     if (err == OK) err = open_compute(e, o);
     if (err == OK) err = repack(e, o, g);
-    if (err == OK) err = resident_open(&e->experts, g);
+    if (err == OK) err = resident_open(&e->experts);
     graph_free(g);
     return err;
 }

@@ -63,6 +63,11 @@ struct engine_opts {
     bool act_f32;     /* diagnostic: float32 activations for quantised weights, slow and exact */
     bool no_repack;   /* use the weights as the file has them: starts at once, runs slower */
     bool plan_repack; /* only find out whether they would be repacked */
+    /* 0: weights are repacked in engine_open(). Otherwise the first tokens, if they fit a batch,
+     * take them as the file has them, if that is in the page cache; then about so many bytes are
+     * repacked before each step, or all of them before more tokens than a batch. Meanwhile a step
+     * also changes engine_info.repack. */
+    uint64_t late_bytes;
     engine_progress_fn *on_repack; /* NULL, or called now and then with the bytes repacked */
     void *on_repack_ctx;
     /* The sessions to come, as far as they are known: repacked weights leave the memory that all of
@@ -77,6 +82,7 @@ struct engine_opts {
 enum engine_repack_state {
     REPACK_NOTHING, /* no weights of a type that has such an order, or no model to run */
     REPACK_DONE,
+    REPACK_LATE,    /* as late_bytes says: will be, or some are */
     REPACK_PLANNED, /* it would be, but for plan_repack */
     REPACK_OFF,     /* no_repack */
     REPACK_ROWS,    /* act_f32, which reads rows */
@@ -87,6 +93,7 @@ enum engine_repack_state {
 struct engine_repack {
     enum engine_repack_state state;
     uint64_t n_bytes;    /* that are, or would be, repacked */
+    uint64_t n_done;     /* that are */
     uint64_t need_bytes; /* for that: with what the sessions take, and some to spare */
     uint64_t free_bytes; /* of memory, when that was decided; 0: unknown */
     uint64_t ns;         /* that it took */
@@ -116,8 +123,8 @@ struct engine_info {       /* facts, valid until engine_close */
 enum err engine_open(struct engine **e, const struct engine_opts *o);
 void engine_close(struct engine *e); /* NULL is fine; frees no session: close them first */
 const struct engine_info *engine_info(const struct engine *e);
-/* The model's file became shorter or unreadable while it was in use: nothing it computes is
- * right. */
+/* The model's file was cut, written to or became unreadable while it was in use: nothing that it
+ * computes is to be trusted. */
 bool engine_broken(const struct engine *e);
 enum err engine_whole(const struct engine *e); /* OK, or the sentence for that: gguf_whole() */
 void engine_free(void *list);                  /* lists that this header allocates */
@@ -191,7 +198,7 @@ uint32_t session_n_ctx(const struct session *s);
 /* Make tokens[0..n) the session's timeline: the longest common prefix with what it holds is kept
  * (at most n - 1, so that there are logits), the rest is run in pieces of n_batch. n = 0 empties
  * the session. ERR_USAGE: n exceeds the context; ERR_INPUT: an id outside the vocabulary;
- * ERR_RUN: logits that are not finite (with the position), a model file that shrank; ERR_INTR:
+ * ERR_RUN: logits that are not finite (with the position), a model file that was changed; ERR_INTR:
  * interrupted; whole pieces stay. */
 enum err session_sync(struct session *s, const uint32_t *tokens, size_t n);
 /* The same for n different sessions that share their working memory. Where all that is new fits one
@@ -238,7 +245,7 @@ void session_on_progress(struct session *s, session_progress_fn *fn, void *ctx);
 
 struct session_stats {
     uint64_t n_prefill, n_decode; /* tokens run */
-    uint64_t prefill_ns, decode_ns;
+    uint64_t prefill_ns, decode_ns; /* without what is repacked in between: engine_repack.ns */
     uint64_t n_reused; /* tokens of session_sync that were already there */
     uint64_t kv_bytes, state_bytes, arena_bytes;
     uint64_t full_bytes; /* of caches and states when the context is full */

@@ -26,6 +26,8 @@ struct engine {
     struct backend backend;
     struct weights *weights;
     struct resident *experts;
+    uint64_t late_bytes;
+    bool has_run; /* tokens, before weights were repacked */
     struct engine_info info;
     char *name, *arch; /* NUL-terminated copies for info */
     enum engine_mode mode;
@@ -34,5 +36,8 @@ struct engine {
 /* session_opts.n_ctx in positions, and a cache's type: what a session makes of its options. */
 uint32_t engine_n_ctx(const struct engine *e, uint32_t asked);
 enum dtype engine_kv_dtype(enum kv_type t);
+/* Before n_tok tokens are run: repacks what is to be repacked by then. Errors of weights_pack() but
+ * for ERR_MEMORY. */
+enum err engine_repack_for(struct engine *e, uint64_t n_tok, uint32_t n_batch);
 
 #endif

@@ -161,11 +161,12 @@ static void assert_apart(const struct session *a, const struct session *first, b
 static enum err run_step(struct session *const *s, const struct step_run *run, uint32_t n_run,
                          const uint32_t *token)
 {
-    const struct stage *const st = s[0]->stage;
+    struct stage *const st = s[0]->stage;
     struct rows_to to = {s};
     const struct step step = {
         .token = token, .run = run, .n_run = n_run, .on_row = take_row, .ctx = &to};
     for (uint32_t i = 0; i < n_run; i++) s[i]->has_logits = false;
+    stage_bind(st);
     enum err err = exec_step(st->exec, &step);
     if (err == OK) err = engine_whole(st->e); /* what was computed is not to be trusted */
     for (uint32_t i = 0; i < n_run; i++) {
@@ -302,7 +303,6 @@ enum err session_sync_many(const struct session_want *w, size_t n)
         const enum err err = session_check(w[i].s, w[i].tokens, w[i].n);
         if (err) return err;
     }
-    const uint64_t t0 = os_time_ns();
     uint32_t n_from[SEQS_MAX];
     uint64_t n_new = 0;
     for (size_t i = 0; i < n; i++) {
@@ -311,8 +311,11 @@ enum err session_sync_many(const struct session_want *w, size_t n)
         n_from[i] = w[i].s->n_pos;
         n_new += w[i].n - n_from[i];
     }
-    const bool together = n > 1 && n_new <= first->stage->n_batch && !first->e->info.is_recurrent;
-    const enum err err = (together ? run_together : run_in_turn)(w, (uint32_t)n);
+    const uint32_t n_batch = first->stage->n_batch;
+    const bool together = n > 1 && n_new <= n_batch && !first->e->info.is_recurrent;
+    enum err err = engine_repack_for(first->e, n_new, n_batch);
+    const uint64_t t0 = os_time_ns();
+    if (err == OK) err = (together ? run_together : run_in_turn)(w, (uint32_t)n);
     const uint64_t t = os_time_ns() - t0;
     for (size_t i = 0; i < n; i++) {
         struct session *const s = w[i].s;
@@ -357,8 +360,10 @@ enum err session_step_many(struct session *const *s, const uint32_t *token, size
         const enum err err = session_check(s[i], &token[i], 1);
         if (err) return err;
     }
-    const uint64_t t0 = os_time_ns();
     const uint32_t n_batch = s[0]->stage->n_batch;
+    const enum err err_pack = engine_repack_for(s[0]->e, n, n_batch);
+    if (err_pack) return err_pack;
+    const uint64_t t0 = os_time_ns();
     for (size_t i = 0; i < n; i += n_batch) {
         const size_t left = n - i;
         const enum err err = step_some(s + i, token + i, left < n_batch ? (uint32_t)left : n_batch);

@@ -44,7 +44,8 @@ enum err stage_new(struct stage **out, struct engine *e, const struct session_op
     if (!st->token) goto fail;
     err = model_build(e->model, st->n_ctx, &st->g);
     if (err) goto fail;
-    weights_bind(e->weights, st->g);
+    st->n_left = UINT64_MAX;
+    stage_bind(st);
     err = open_ports(st, o);
     if (err) goto fail;
     err = exec_open(&st->exec, st->g, &e->backend, &st->ports, st->n_batch);
@@ -54,6 +55,15 @@ enum err stage_new(struct stage **out, struct engine *e, const struct session_op
 fail:
     stage_free(st);
     return err;
+}
+
+void stage_bind(struct stage *st)
+{
+    const uint64_t n_left = weights_left(st->e->weights);
+    if (st->n_left == n_left) return;
+    weights_bind(st->e->weights, st->g);
+    resident_bind(st->e->experts, st->g);
+    st->n_left = n_left;
 }
 
 void stage_free(struct stage *st)

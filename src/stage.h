@@ -20,6 +20,7 @@ struct stage {
     struct kvram *kv;
     struct stateram *state;
     struct ports ports;
+    uint64_t n_left; /* bytes of weights that were not packed when they were bound */
     uint32_t n_ctx, n_batch;
     uint32_t *token; /* (n_batch) of a step of several timelines */
     bool taken[SEQS_MAX];
@@ -32,6 +33,8 @@ enum err stage_new(struct stage **st, struct engine *e, const struct session_opt
 enum err stage_join(struct stage *st, uint32_t *seq);
 /* The timeline ends, and with the last one the stage. */
 void stage_leave(struct stage *st, uint32_t seq);
+/* Before each step: the graph gets the weights that were packed since the last one. */
+void stage_bind(struct stage *st);
 void stage_free(struct stage *st); /* one that nobody has joined; NULL is fine */
 
 #endif

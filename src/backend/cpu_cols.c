@@ -46,7 +46,7 @@ static bool is_after_relu(const struct graph *g, uint32_t i_op)
 static struct cpu_cols *find(const struct cpu *c, const struct tensor *w)
 {
     for (uint32_t i = 0; i < c->n_cols; i++)
-        if (c->cols[i].rows == w->data) return &c->cols[i];
+        if (c->cols[i].rows == tensor_rows(w)) return &c->cols[i];
     return NULL;
 }
 
@@ -59,7 +59,7 @@ static void add(struct cpu *c, const struct tensor *w)
     if (!list) return;
     c->cols = list;
     uint8_t *const p = mem_alloc(MEM_SCRATCH, n_bytes);
-    if (p) list[c->n_cols++] = (struct cpu_cols){.rows = w->data, .p = p};
+    if (p) list[c->n_cols++] = (struct cpu_cols){.rows = tensor_rows(w), .p = p};
 }
 
 void cpu_cols_reserve(struct cpu *c, const struct graph *g, size_t need[BUF_COUNT])
@@ -73,7 +73,7 @@ void cpu_cols_reserve(struct cpu *c, const struct graph *g, size_t need[BUF_COUN
         if (!is_after_relu(g, i)) continue;
         const struct tensor *const w = &g->op[i].w[0];
         add(c, w);
-        if (w->is_packed) cpu_need(need, BUF_WORK, COLS_STEP, w->row_bytes);
+        if (pack_can(w->type)) cpu_need(need, BUF_WORK, COLS_STEP, w->row_bytes);
     }
 }
 

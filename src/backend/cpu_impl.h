@@ -57,7 +57,7 @@ struct cpu_held {
 };
 
 struct cpu_cols {     /* a matrix by columns (cpu_cols.c) */
-    const void *rows; /* the weights, as the file has them: its name */
+    const void *rows; /* tensor_rows() of it: its name */
     uint8_t *p;       /* NULL: they are not finite, go by rows */
     bool is_filled;
 };

@@ -39,7 +39,7 @@ void cpu_need_embed(const struct cpu *c, const struct gop *op, uint32_t n_row,
                     size_t need[BUF_COUNT])
 {
     (void)c;
-    if (op->w[0].is_packed) cpu_need(need, BUF_ACT, n_row, op->w[0].row_bytes);
+    if (pack_can(op->w[0].type)) cpu_need(need, BUF_ACT, n_row, op->w[0].row_bytes);
 }
 
 void cpu_op_rmsnorm(const struct cpu *c, const struct gop *op, const struct op_io *io,

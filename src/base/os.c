@@ -57,7 +57,6 @@ static struct {
     atomic_int fd;
     atomic_int error; /* of the first read that failed; 0: none, or the file became shorter */
     atomic_bool broken;
-    atomic_bool has_own; /* pages that are not the file's: os_map_own() */
 } maps[MAPS_MAX];
 
 /* What ends the work: Ctrl-C, kill, a terminal that went away. */
@@ -295,7 +294,6 @@ static bool slot_claim(uint32_t *i_slot)
         if (!atomic_compare_exchange_strong(&maps[i].start, &expected, CLAIMED)) continue;
         atomic_store(&maps[i].broken, false);
         atomic_store(&maps[i].error, 0);
-        atomic_store(&maps[i].has_own, false);
         *i_slot = i;
         return true;
     }
@@ -373,7 +371,11 @@ static enum err map_fd(struct os_map *m, int fd, const char *path)
                        "%s: cannot be mapped (%zu bytes): %s", path, n_bytes, strerror(error));
     }
     slot_publish(i_slot, data, n_bytes, fd);
-    *m = (struct os_map){.data = data, .n_bytes = n_bytes, .fd = fd, .i_slot = i_slot};
+    *m = (struct os_map){.data = data,
+                         .n_bytes = n_bytes,
+                         .fd = fd,
+                         .mtime = st.st_mtim,
+                         .i_slot = i_slot};
     return OK;
 }
 
@@ -401,18 +403,32 @@ void os_unmap(struct os_map *m)
     *m = (struct os_map){.fd = -1};
 }
 
+enum fate { FATE_SAME, FATE_WRITTEN, FATE_BROKEN };
+
+static enum fate fate_of(const struct os_map *m)
+{
+    struct stat st;
+    if (!m->data) return FATE_SAME;
+    if (atomic_load(&maps[m->i_slot].broken)) return FATE_BROKEN;
+    if (fstat(m->fd, &st) != 0 || (uint64_t)st.st_size < m->n_bytes) return FATE_BROKEN;
+    const bool is_same =
+        st.st_mtim.tv_sec == m->mtime.tv_sec && st.st_mtim.tv_nsec == m->mtime.tv_nsec;
+    return is_same ? FATE_SAME : FATE_WRITTEN;
+}
+
 bool os_map_broken(const struct os_map *m)
 {
     assert(m);
-    if (!m->data) return false;
-    if (atomic_load(&maps[m->i_slot].broken)) return true;
-    struct stat st;
-    return fstat(m->fd, &st) != 0 || (uint64_t)st.st_size < m->n_bytes;
+    return fate_of(m) != FATE_SAME;
 }
 
 enum err os_map_whole(const struct os_map *m, const char *path)
 {
-    if (!os_map_broken(m)) return OK;
+    const enum fate fate = fate_of(m);
+    if (fate == FATE_SAME) return OK;
+    if (fate == FATE_WRITTEN)
+        return err_set(ERR_RUN, "%s: the file was written to while it was in use; start again",
+                       path);
     const int error = atomic_load(&maps[m->i_slot].error);
     if (error)
         return err_set(ERR_INPUT, "%s: cannot be read: %s; check the disk, or fetch the file again",
@@ -446,11 +462,36 @@ void os_map_ahead(const struct os_map *m, size_t at, size_t n_bytes)
     posix_fadvise(m->fd, (off_t)at, (off_t)n_bytes, POSIX_FADV_WILLNEED); /* a wish */
 }
 
-void os_map_forget(const struct os_map *m)
+double os_map_cached(const struct os_map *m)
 {
     assert(m->data);
-    if (atomic_load(&maps[m->i_slot].has_own)) return; /* those would be lost */
-    madvise((void *)(uintptr_t)m->data, m->n_bytes, MADV_DONTNEED); /* a wish */
+    enum { N_PLACE = 256, N_PAGE = 16 };
+    struct stat st;
+    if (fstat(m->fd, &st) != 0 || (geteuid() != st.st_uid && geteuid() != 0)) return 0;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t n_page = (m->n_bytes + page - 1) / page;
+    const size_t step = n_page / N_PLACE > N_PAGE ? n_page / N_PLACE : N_PAGE;
+    uint64_t n_asked = 0, n_there = 0;
+    for (size_t i = 0; i < n_page; i += step) {
+        unsigned char is_there[N_PAGE];
+        const size_t n = n_page - i < N_PAGE ? n_page - i : N_PAGE;
+        if (mincore((void *)(uintptr_t)(m->data + i * page), n * page, is_there)) return 0;
+        for (size_t j = 0; j < n; j++) n_there += is_there[j] & 1;
+        n_asked += n;
+    }
+    return (double)n_there / (double)n_asked;
+}
+
+void os_map_forget(const struct os_map *m, size_t at, size_t n_bytes)
+{
+    assert(m->data);
+    assert(at <= m->n_bytes);
+    assert(n_bytes <= m->n_bytes - at);
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t begin = (at + page - 1) / page * page;
+    const size_t end = at + n_bytes == m->n_bytes ? at + n_bytes : (at + n_bytes) / page * page;
+    if (begin >= end) return;
+    madvise((void *)(uintptr_t)(m->data + begin), end - begin, MADV_DONTNEED); /* a wish */
 }
 
 /* The file's pages; mremap() may have taken them away before it failed. */
@@ -475,7 +516,6 @@ bool os_map_own(const struct os_map *m, size_t at, size_t n_bytes)
     void *const to = (void *)(uintptr_t)(m->data + begin);
     void *own = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (own == MAP_FAILED) return true;
-    atomic_store(&maps[m->i_slot].has_own, true);
     const bool ok = os_map_read(m, begin, n < left ? n : left, own);
     if (ok && mprotect(own, n, PROT_READ) == 0 &&
         mremap(own, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to)

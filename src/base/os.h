@@ -16,12 +16,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 
 struct os_map {
     const uint8_t *data; /* NULL when not mapped; borrowed until os_unmap */
     size_t n_bytes;
-    int fd;          /* kept open to notice that the file shrank; -1 when not mapped */
-    uint32_t i_slot; /* private to os.c: where the SIGBUS guard knows this mapping */
+    int fd;                /* kept open to notice what becomes of the file; -1 when not mapped */
+    struct timespec mtime; /* when the file had been written to last */
+    uint32_t i_slot;       /* private to os.c: where the SIGBUS guard knows this mapping */
 };
 
 /* Once, at the start of main: SIGBUS guard, SIGPIPE ignored (writes return EPIPE instead),
@@ -32,10 +34,10 @@ void os_init(void);
  * empty. Never blocks, whatever the path names. */
 enum err os_map_file(struct os_map *m, const char *path);
 void os_unmap(struct os_map *m); /* a zeroed or half-built struct is fine */
-/* True once the file became shorter, or could not be read. */
+/* True once the file became shorter, could not be read, or has another time of its last write. */
 bool os_map_broken(const struct os_map *m);
-/* OK, or the sentence for that about `path`: ERR_RUN for a shorter file, ERR_INPUT for a disk that
- * fails. */
+/* OK, or the sentence for that about `path`: ERR_RUN for a file that changed, ERR_INPUT for a disk
+ * that fails. */
 enum err os_map_whole(const struct os_map *m, const char *path);
 /* [at, at + n_bytes) of a mapped file into buf. Unlike a look at the mapping it makes no page of it
  * a part of this process, and what is missing is no zeros: false, and the mapping counts as broken
@@ -43,9 +45,12 @@ enum err os_map_whole(const struct os_map *m, const char *path);
 bool os_map_read(const struct os_map *m, size_t at, size_t n_bytes, void *buf);
 /* Asks the disk for what will be read soon; returns at once. */
 void os_map_ahead(const struct os_map *m, size_t at, size_t n_bytes);
-/* No page of the file is a part of this process any more, until it is looked at again. Nothing
- * happens after os_map_own(). */
-void os_map_forget(const struct os_map *m);
+/* About how much of the file the system has in memory, 0 to 1: a few hundred places are asked for.
+ * 0 where that is not known: Linux tells it to a file's owner. */
+double os_map_cached(const struct os_map *m);
+/* No page of the file that lies in [at, at + n_bytes) is a part of this process any more, until it
+ * is looked at again. What os_map_own() took is lost. */
+void os_map_forget(const struct os_map *m, size_t at, size_t n_bytes);
 /* The pages of [at, at + n_bytes) become memory of this process, at the same place and with the
  * same contents: a look at a page of the file makes all of it resident that the kernel keeps
  * together, up to 2 MiB (Linux 6.18). false: as os_map_read(). Where memory is refused they stay

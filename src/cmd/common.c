@@ -180,6 +180,10 @@ static bool is_only_a_name(const char *s)
     return n > 0 && !is_gguf && access(s, F_OK) != 0 && errno == ENOENT;
 }
 
+/* Repacked before each token while an answer is written: 70 ms on two cores of Zen 4 [measured],
+ * and few enough tokens that use the rest as it is. */
+#define LATE_BYTES ((uint64_t)512 << 20)
+
 struct load_ui {
     struct ui_wait wait; /* until the weights are repacked, which says how far it is */
     struct ui_bar bar;
@@ -208,6 +212,7 @@ static enum err open_engine(struct engine **e, const struct common_opts *o, stru
 char *cmd_weights(char buf[CMD_WEIGHTS_BYTES], const struct engine_repack *r)
 {
     char size[UI_SIZE_BYTES_MAX], need[UI_SIZE_BYTES_MAX], have[UI_SIZE_BYTES_MAX];
+    char done[UI_SIZE_BYTES_MAX];
     const bool is_known = r->free_bytes > 0;
     ui_size(size, r->n_bytes);
     ui_size(need, r->need_bytes);
@@ -216,6 +221,13 @@ char *cmd_weights(char buf[CMD_WEIGHTS_BYTES], const struct engine_repack *r)
     switch (r->state) {
     case REPACK_DONE:
         snprintf(buf, CMD_WEIGHTS_BYTES, "%s repacked in %.2f s", size, (double)r->ns / 1e9);
+        break;
+    case REPACK_LATE:
+        if (r->n_done == 0)
+            snprintf(buf, CMD_WEIGHTS_BYTES, "%s mapped at first, to be repacked", size);
+        else
+            snprintf(buf, CMD_WEIGHTS_BYTES, "%s of %s repacked in %.2f s",
+                     ui_size(done, r->n_done), size, (double)r->ns / 1e9);
         break;
     case REPACK_PLANNED:
         snprintf(buf, CMD_WEIGHTS_BYTES, "%s will be repacked", size);
@@ -262,6 +274,7 @@ static enum err open_as(struct engine **e, const struct common_opts *o, enum eng
                              .act_f32 = o->act_f32,
                              .no_repack = o->no_repack,
                              .plan_repack = o->plan_repack,
+                             .late_bytes = o->late_repack ? LATE_BYTES : 0,
                              .n_ctx = n_ctx,
                              .n_seq = n_seq,
                              .type_k = o->type_k ? kv_type(o->type_k) : KV_F16,

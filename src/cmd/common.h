@@ -40,6 +40,7 @@ struct common_opts {
     const char *cpu_mask;
     bool act_f32, no_repack;
     bool plan_repack; /* set by a command that runs nothing */
+    bool late_repack; /* set by a command that is waited for with its prompt at hand */
     bool verbose, quiet;
     struct sampling_opts sampling;
 };

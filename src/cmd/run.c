@@ -41,6 +41,7 @@ struct run {
     struct text prompt;
     uint32_t *ids; /* (n_ids) of the prompt */
     size_t n_ids;
+    bool is_late;   /* weights were mapped at first */
     bool is_chat;   /* the prompt is a conversation, not a text to continue */
     bool reasoning; /* the prompt ends with a mark: the answer begins inside */
     struct show show;
@@ -78,6 +79,10 @@ static void print_timings(const struct run *r)
                  (double)(first_ns - r->start_ns) / 1e9, peak);
     else
         cmd_note(&r->o->common, "peak memory %s", peak);
+    const struct engine_repack *const repack = &engine_info(r->e)->repack;
+    char weights[CMD_WEIGHTS_BYTES];
+    if (r->o->common.verbose && r->is_late && (repack->n_done || repack->state != REPACK_LATE))
+        cmd_note(&r->o->common, "weights: %s", cmd_weights(weights, repack));
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -191,12 +196,14 @@ static enum err run(struct run *r, struct common_opts *common)
     if (err) return err;
     err = choose_raw(common);
     if (err) return err;
+    common->late_repack = true;
     const unsigned flags = PROMPT_APPEND | PROMPT_CHOMP | (r->o->escape ? PROMPT_ESCAPES : 0u);
     if (prompt_is_file(common)) err = prompt_read(common, flags, &r->prompt);
     if (err == OK) err = cmd_open_run(&r->e, common, cmd_n_ctx(common, 0), 1);
     if (err == OK && !prompt_is_file(common)) err = prompt_read(common, flags, &r->prompt);
     if (err) return err;
     if (r->prompt.n == 0) cmd_note(common, "the prompt is empty: the text begins from nothing");
+    r->is_late = engine_info(r->e)->repack.state == REPACK_LATE;
     sampling_for_demo(common, r->e);
     err = tokenize(r);
     return err ? err : write_text(r);

@@ -341,11 +341,31 @@ void gguf_ahead(const struct gguf *g, const void *at, size_t n_bytes)
     if (p->map.data) os_map_ahead(&p->map, offset, n_bytes);
 }
 
-void gguf_forget(const struct gguf *g)
+double gguf_cached(const struct gguf *g)
+{
+    assert(g);
+    double n_there = 0, n_all = 0;
+    for (uint32_t i = 0; i < g->n_part; i++) {
+        const struct part *const p = &g->part[i];
+        n_there += (p->map.data ? os_map_cached(&p->map) : 1) * (double)p->file.n_bytes;
+        n_all += (double)p->file.n_bytes;
+    }
+    return n_there / n_all;
+}
+
+void gguf_forget_all(const struct gguf *g)
 {
     assert(g);
     for (uint32_t i = 0; i < g->n_part; i++)
-        if (g->part[i].map.data) os_map_forget(&g->part[i].map);
+        if (g->part[i].map.data) os_map_forget(&g->part[i].map, 0, g->part[i].map.n_bytes);
+}
+
+void gguf_forget(const struct gguf *g, const void *at, size_t n_bytes)
+{
+    assert(g);
+    size_t offset = 0;
+    const struct part *const p = part_of(g, at, n_bytes, &offset);
+    if (p->map.data) os_map_forget(&p->map, offset, n_bytes);
 }
 
 bool gguf_own(const struct gguf *g, const void *at, size_t n_bytes)

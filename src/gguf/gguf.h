@@ -14,7 +14,7 @@
  * overlaps, the size of the file. Errors are ERR_INPUT, naming file, key or tensor, byte offset,
  * what was found and expected.
  * A struct gguf is immutable after open: any number of threads may read it, but not during
- * gguf_forget() and gguf_own().
+ * gguf_forget(), gguf_forget_all() and gguf_own().
  */
 #ifndef GGUF_GGUF_H
 #define GGUF_GGUF_H
@@ -69,7 +69,7 @@ void gguf_close(struct gguf *g); /* NULL is fine */
 const char *gguf_path(const struct gguf *g);
 uint32_t gguf_version(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g); /* all parts together */
-/* A part became shorter since open, or the disk failed. */
+/* os_map_broken() of a part. */
 bool gguf_broken(const struct gguf *g);
 enum err gguf_whole(const struct gguf *g); /* OK, or the sentence for that: os_map_whole() */
 
@@ -79,8 +79,12 @@ enum err gguf_whole(const struct gguf *g); /* OK, or the sentence for that: os_m
 bool gguf_read(const struct gguf *g, const void *at, size_t n_bytes, void *buf);
 /* Such data will be read soon; returns at once. */
 void gguf_ahead(const struct gguf *g, const void *at, size_t n_bytes);
-/* For files, os_map_forget() of all parts, and os_map_own() of such data. */
-void gguf_forget(const struct gguf *g);
+/* For files, os_map_cached() of all parts; 1 for memory. */
+double gguf_cached(const struct gguf *g);
+/* For files, os_map_forget() of all parts or of such data, and os_map_own() of such data. What was
+ * owned and is forgotten is lost. */
+void gguf_forget_all(const struct gguf *g);
+void gguf_forget(const struct gguf *g, const void *at, size_t n_bytes);
 bool gguf_own(const struct gguf *g, const void *at, size_t n_bytes);
 
 /* Keys of the first file, in file order. */

@@ -46,7 +46,7 @@ enum kern_x { KX_F32, KX_Q8 /* quant/block.h: act_q8 */ };
 /* How many bytes ahead weights are fetched; 0: the CPU's own prefetchers do it better. */
 struct kern_ahead {
     size_t few;  /* with so few columns that reading takes longer than multiplying */
-    size_t full; /* with as many as the kernel multiplies at a time, and more */
+    size_t full; /* with more */
 };
 
 struct kern_mul {  /* y[c * y_stride + r] = sum over k of w[r][k] * x[c][k] */

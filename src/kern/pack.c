@@ -41,7 +41,7 @@ struct pack_type {
     size_t scales_at;
     enum codes_in codes;
     size_t codes_at;
-    int n_low, n_high; /* bits of a code: in nibbles, pairs or bytes; on top of them */
+    int n_low, n_high; /* bits of a code: in nibbles, pairs, bytes or six; on top of them */
 };
 
 static const struct pack_type types[DT_COUNT] = {
@@ -57,7 +57,7 @@ static const struct pack_type types[DT_COUNT] = {
     [DT_Q3_K] = {256, Q3_K_BYTES, HEAD_q3_k, 1, 2, {108, 0}, SCALES_Q3_K, 96, IN_Q3_K, 0, 2, 1},
     [DT_Q4_K] = {256, Q4_K_BYTES, HEAD_q4_k, 2, 2, {0, 2}, SCALES_Q4_K, 4, IN_Q4_K, 16, 4, 0},
     [DT_Q5_K] = {256, Q5_K_BYTES, HEAD_q5_k, 2, 2, {0, 2}, SCALES_Q4_K, 4, IN_Q5_K, 16, 4, 1},
-    [DT_Q6_K] = {256, Q6_K_BYTES, HEAD_q6_k, 1, 2, {208, 0}, SCALES_BYTES, 192, IN_Q6_K, 0, 4, 2},
+    [DT_Q6_K] = {256, Q6_K_BYTES, HEAD_q6_k, 1, 2, {208, 0}, SCALES_BYTES, 192, IN_Q6_K, 0, 6, 0},
     [DT_IQ4_XS] =
         {256, IQ4_XS_BYTES, HEAD_iq4_xs, 1, 2, {0, 0}, SCALES_IQ4_XS, 2, IN_NIBBLES, 8, 4, 0},
 };
@@ -257,9 +257,32 @@ static inline void get_field(uint32_t quad[QUADS], unsigned up, unsigned n, cons
     }
 }
 
+/* Codes of six bits: a vector for each of quads 0 .. 5, and on top of those, two bits in each of
+ * three, quads 6 and 7. */
+static inline void put_sixes(const words quad[QUADS], uint8_t *dst, size_t r, size_t n_row)
+{
+    for (unsigned v = 0; v < 6; v++) {
+        const words top = quad[6 + v / 3] >> v % 3 * 2 & in_bytes(3);
+        put_words(dst + v * VECTOR + 4 * r, quad[v] | top << 6, n_row);
+    }
+}
+
+static inline void get_sixes(uint32_t quad[QUADS], const uint8_t *src, size_t r)
+{
+    for (unsigned v = 0; v < 6; v++) {
+        const uint32_t word = word_at(src + v * VECTOR + 4 * r);
+        quad[v] = word & in_bytes(63);
+        quad[6 + v / 3] |= (word >> 6 & in_bytes(3)) << v % 3 * 2;
+    }
+}
+
 static inline void put_codes(const struct pack_type *t, const words quad[QUADS], uint8_t *dst,
                              size_t r, size_t n_row)
 {
+    if (t->n_low == 6) {
+        put_sixes(quad, dst, r, n_row);
+        return;
+    }
     if (t->n_high) put_field(quad, (unsigned)t->n_low, (unsigned)t->n_high, dst, r, n_row);
     put_field(quad, 0, (unsigned)t->n_low, dst + (size_t)t->n_high * VECTOR, r, n_row);
 }
@@ -277,6 +300,10 @@ static inline void take_codes(const struct pack_type *t, const uint8_t *src, siz
                               uint32_t quad[QUADS])
 {
     memset(quad, 0, QUADS * sizeof *quad);
+    if (t->n_low == 6) {
+        get_sixes(quad, src, r);
+        return;
+    }
     if (t->n_high) get_field(quad, (unsigned)t->n_low, (unsigned)t->n_high, src, r);
     get_field(quad, 0, (unsigned)t->n_low, src + (size_t)t->n_high * VECTOR, r);
 }

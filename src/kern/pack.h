@@ -28,8 +28,11 @@
  * is items 4 q .. 4 q + 3 of the group.
  *
  *     5th bit of Q5_0 Q5_1 Q5_K, 3rd of Q3_K   one vector, bit q: quad q
- *     4 bits (but for Q2_K, Q3_K, Q8_0)        four vectors, vector j: quad j, quad j + 4 << 4
- *     2 bits of Q2_K Q3_K, top bits of Q6_K    two vectors, vector j: quad 4 j + p << 2 p
+ *     4 bits of Q4 Q5 IQ4 MXFP4                four vectors, vector j: quad j, quad j + 4 << 4
+ *     2 bits of Q2_K Q3_K                      two vectors, vector j: quad 4 j + p << 2 p
+ *     6 bits of Q6_K                           six vectors, vector q: quad q, and in the two bits
+ *                                              on top, of vector 3 i + j, bits 2 j and 2 j + 1 of
+ *                                              quad 6 + i
  *     8 bits of Q8_0                           eight vectors, vector q: quad q
  *
  * Keys of a cache may also be numbers, which weights in a file's order never are here:

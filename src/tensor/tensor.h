@@ -21,10 +21,17 @@ struct tensor {
     enum dtype type;
     uint32_t n_dims;
     uint64_t ne[4];
-    size_t row_bytes;   /* stride of ne[1] */
-    size_t plane_bytes; /* stride of ne[2] */
-    bool is_packed;     /* the rows of each plane are packed: kern/pack.h */
+    size_t row_bytes;     /* stride of ne[1] */
+    size_t plane_bytes;   /* stride of ne[2] */
+    bool is_packed;       /* the rows of each plane are packed: kern/pack.h */
+    const void *unpacked; /* if they are: where they were, in the model file */
 };
+
+/* Which rows they are, packed or not. */
+static inline const void *tensor_rows(const struct tensor *t)
+{
+    return t->is_packed ? t->unpacked : t->data;
+}
 
 /* All bytes of a tensor. The product cannot wrap: whoever makes a tensor has checked it. */
 static inline size_t tensor_bytes(const struct tensor *t)

@@ -28,6 +28,25 @@ check 'nothing to repack' 0 '' '*weights: mapped: none are of a type*' \
     eval -v -m "$golden/quant-llama-f16/model.gguf" --tokens ids --logits b.f32
 check 'silent without -v' 0 '' '' eval -m "$q8" --tokens ids --logits b.f32
 
+# ---- while it answers ----
+
+# The demo model is in memory, as a file in the page cache is.
+unset MOXIE_MODEL
+late='*weights: * mapped at first, to be repacked*'
+check 'run repacks late' 0 '~*' "$late*weights: * repacked in *.?? s*" run -v -n 20 --temp 0 -p Once
+cp out late
+check 'run -nr' 0 '~*' '*as --no-repack says*' run -v -nr -n 20 --temp 0 -p Once
+cmp -s out late
+result $? 'the same text'
+check 'one token' 0 '~*' "$late" run -v -n 1 --temp 0 -p Once
+like "$(cat err)" '*repacked in*'
+result $((! $?)) 'one token: nothing is repacked'
+check 'a prompt longer than a batch' 0 '~*' "$late*weights: * repacked in *.?? s*" \
+    run -v -n 1 -b 2 --temp 0 -p 'Once upon a time'
+check 'run without -v' 0 '~*' '*' run -n 20 --temp 0 -p Once
+like "$(cat err)" '*weights:*'
+result $((! $?)) 'silent without -v'
+
 # ---- too little memory ----
 
 if group memory limit_in_bytes; then

@@ -25,6 +25,10 @@ static void test_weights(void **state)
     assert_weights((struct engine_repack){0}, "mapped: none are of a type that is repacked");
     r.state = REPACK_DONE;
     assert_weights(r, "3.0 GiB repacked in 1.50 s");
+    r.state = REPACK_LATE;
+    assert_weights(r, "3.0 GiB mapped at first, to be repacked");
+    r.n_done = (uint64_t)1 << 29;
+    assert_weights(r, "512 MiB of 3.0 GiB repacked in 1.50 s");
     r.state = REPACK_PLANNED;
     assert_weights(r, "3.0 GiB will be repacked");
     r.state = REPACK_OFF;

@@ -152,6 +152,117 @@ static void test_repacked_or_not(void **state)
     }
 }
 
+/* Repacked after the first step, some before each step or all before many tokens: the same logits
+ * at each of them, in every session. */
+static void test_repacked_late(void **state)
+{
+    (void)state;
+    for (uint64_t late = 0; late < 4; late++) { /* the first one repacks at once */
+        static const uint64_t late_bytes[] = {0, 1, 200000, (uint64_t)1 << 40};
+        static float all[4][N][200];
+        const struct engine_opts o = {.n_thread = 2, .late_bytes = late_bytes[late]};
+        struct engine *e = NULL;
+        uint32_t t[N];
+        assert_int_equal(engine_open(&e, &o), OK);
+        const struct engine_repack *const r = &engine_info(e)->repack;
+        assert_int_equal(r->state, late ? REPACK_LATE : REPACK_DONE);
+        make_tokens(e, 14, t, N);
+        struct session *const s[] = {open_session(e, 64), open_session(e, 64)};
+        uint64_t n_done = 0;
+        for (size_t i = 0; i < N; i++) {
+            if (i < 4)
+                assert_int_equal(session_sync(s[0], t, i + 1), OK);
+            else
+                assert_int_equal(session_step(s[0], t[i]), OK);
+            memcpy(all[late][i], session_logits(s[0]), sizeof all[0][0]);
+            assert_memory_equal(all[late][i], all[0][i], sizeof all[0][0]);
+            if (i == 6) { /* another graph, which was bound to less */
+                assert_int_equal(session_sync(s[1], t, 10), OK);
+                assert_int_equal(session_roll_back(s[1], 6), OK);
+            }
+            if (i == 8) assert_int_equal(session_sync(s[1], t, i + 1), OK);
+            if (i == 8) assert_same_logits(s[1], all[0][i]);
+            if (late == 1) assert_true(r->n_done > n_done || i == 0 || n_done == r->n_bytes);
+            if (late == 3) assert_int_equal(r->n_done, i == 0 ? 0 : r->n_bytes);
+            assert_int_equal(r->state, r->n_done < r->n_bytes ? REPACK_LATE : REPACK_DONE);
+            n_done = r->n_done;
+        }
+        assert_int_equal(r->state, REPACK_DONE);
+        session_free(s[0]);
+        session_free(s[1]);
+        engine_close(e);
+    }
+}
+
+/* Ctrl-C and memory that is refused between parts: nothing is lost, the step can be taken again. */
+static void test_repacking_is_disturbed(void **state)
+{
+    (void)state;
+    float ref[200];
+    uint32_t t[N];
+    for (int refused = 0; refused < 2; refused++) {
+        struct engine *e = NULL;
+        const struct engine_opts o = {.n_thread = 2, .late_bytes = 1};
+        assert_int_equal(engine_open(&e, &o), OK);
+        const struct engine_repack *const r = &engine_info(e)->repack;
+        make_tokens(e, 17, t, 8);
+        reference(e, t, 8, ref); /* the first step of this engine */
+        assert_int_equal(r->state, REPACK_LATE);
+        struct session *const s = open_session(e, 64);
+        if (refused) {
+            mem_fail_at(1);
+            assert_int_equal(session_sync(s, t, 7), OK);
+            mem_fail_at(0);
+            assert_int_equal(r->state, REPACK_REFUSED);
+            assert_int_equal(r->n_done, 0);
+            assert_int_equal(mem_used(MEM_WEIGHTS), 0);
+        } else {
+            os_init();
+            raise(SIGINT);
+            assert_int_equal(session_sync(s, t, 7), ERR_INTR);
+            os_interrupt_clear();
+            const uint64_t n_done = r->n_done;
+            assert_true(n_done > 0);
+            assert_int_equal(session_sync(s, t, 7), OK);
+            assert_true(r->n_done > n_done);
+            assert_int_equal(r->state, REPACK_LATE);
+        }
+        assert_int_equal(session_step(s, t[7]), OK);
+        assert_same_logits(s, ref);
+        session_free(s);
+        engine_close(e);
+    }
+}
+
+/* How much is repacked when sessions with this batch have taken so many tokens, two times. */
+static void assert_repacked(uint32_t n_batch, size_t n_first, size_t n_then, bool first, bool then)
+{
+    struct engine *e = NULL;
+    uint32_t t[N];
+    assert_int_equal(engine_open(&e, &(struct engine_opts){.n_thread = 1, .late_bytes = 1}), OK);
+    const struct engine_repack *const r = &engine_info(e)->repack;
+    make_tokens(e, 15, t, N);
+    struct session *const s = open_session(e, n_batch);
+    assert_int_equal(session_sync(s, t, 0), OK); /* is no step */
+    assert_int_equal(session_sync(s, t, n_first), OK);
+    assert_int_equal(r->state, first ? REPACK_DONE : REPACK_LATE);
+    if (!first) assert_int_equal(r->n_done, 0);
+    assert_int_equal(session_sync(s, t, n_first + n_then), OK);
+    assert_int_equal(r->state, then ? REPACK_DONE : REPACK_LATE);
+    session_free(s);
+    engine_close(e);
+}
+
+static void test_when_weights_are_repacked(void **state)
+{
+    (void)state;
+    assert_repacked(64, 1, 1, false, false);
+    assert_repacked(64, 30, 31, false, false);
+    assert_repacked(32, 1, 32, false, false);
+    assert_repacked(32, 33, 1, true, true); /* more than a batch */
+    assert_repacked(32, 32, 33, false, true);
+}
+
 static enum engine_repack_state repack_state(const struct engine_opts *o)
 {
     struct engine *e = NULL;
@@ -638,6 +749,28 @@ static void test_file_shrinks(void **state)
     engine_close(e);
 }
 
+/* The file is cut between the first step and the second. */
+static void test_file_that_shrinks_before_repacking(void **state)
+{
+    (void)state;
+    struct engine *e = NULL;
+    uint32_t t[N];
+    copy_model("models/demo/tinymoe-q8_0.gguf", false);
+    os_init();
+    const struct engine_opts o = {.path = copy_path, .n_thread = 2, .late_bytes = 1};
+    assert_int_equal(engine_open(&e, &o), OK);
+    make_tokens(e, 16, t, N);
+    struct session *const s = open_session(e, 64);
+    assert_int_equal(session_sync(s, t, 5), OK);
+    if (engine_info(e)->repack.state == REPACK_LATE) { /* the page cache of the file is known */
+        assert_int_equal(truncate(copy_path, 4096), 0);
+        assert_int_equal(session_step(s, t[5]), ERR_RUN);
+        assert_non_null(strstr(err_msg(), "became shorter"));
+    }
+    session_free(s);
+    engine_close(e);
+}
+
 /* Every allocation fails once. Some may: regular expressions also run without being compiled. */
 static void test_no_memory(void **state)
 {
@@ -693,6 +826,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_cut),           cmocka_unit_test(test_threads),
         cmocka_unit_test(test_repacked_or_not),   cmocka_unit_test(test_what_is_repacked),
+        cmocka_unit_test(test_repacked_late),
+        cmocka_unit_test(test_repacking_is_disturbed),
+        cmocka_unit_test(test_when_weights_are_repacked),
+        cmocka_unit_test(test_file_that_shrinks_before_repacking),
         cmocka_unit_test(test_room_for_sessions), cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_roll_back),         cmocka_unit_test(test_prefix_is_reused),
         cmocka_unit_test(test_two_sessions),      cmocka_unit_test(test_rows),

@@ -374,8 +374,10 @@ static void on_progress(void *ctx, uint64_t n_done, uint64_t n_total)
     if (s->cuts_file) assert_int_equal(truncate(temp_path(&dir, "views.gguf"), 1 << 20), 0);
 }
 
-static enum err pack_views(struct gop op[N_VIEW], const struct gguf *file, struct seen *s)
+static enum err pack_views(const struct gop views[N_VIEW], const struct gguf *file, struct seen *s)
 {
+    struct gop op[N_VIEW];
+    memcpy(op, views, sizeof op);
     struct graph g = {.op = op, .n_op = N_VIEW};
     struct weights *w;
     struct pool *pool;
@@ -384,9 +386,9 @@ static enum err pack_views(struct gop op[N_VIEW], const struct gguf *file, struc
     const enum err err = weights_pack(
         w,
         &(struct weights_from){.file = file, .pool = pool, .on_progress = on_progress, .ctx = s});
-    assert_int_equal(mem_used(MEM_WEIGHTS), err ? 0 : weights_bytes(w));
+    assert_true(err ? weights_left(w) > 0 : weights_left(w) == 0);
     weights_bind(w, &g);
-    assert_int_equal(op[0].w[0].is_packed, err == OK);
+    assert_int_equal(op[N_VIEW - 1].w[0].is_packed, err == OK);
     for (uint64_t i = 0; i < N_VIEW && err == OK; i += 7) {
         const struct tensor *const t = &op[i].w[0];
         const struct tensor *const was = gguf_tensor(file, "w");
@@ -399,6 +401,7 @@ static enum err pack_views(struct gop op[N_VIEW], const struct gguf *file, struc
     }
     pool_close(pool);
     weights_close(w);
+    assert_int_equal(mem_used(MEM_WEIGHTS), 0);
     return err;
 }
 
@@ -426,6 +429,64 @@ static void an_interrupt_ends_it(void **state)
     os_interrupt_clear();
     s = (struct seen){0};
     assert_int_equal(pack_views(op, file, &s), OK);
+    gguf_close(file);
+}
+
+/* Each call ends with a matrix, and what is not packed yet can be used as it is. An interrupt may
+ * cut one. */
+static void part_by_part(void **state)
+{
+    (void)state;
+    struct gop op[N_VIEW], was[N_VIEW];
+    struct gguf *const file = open_views(op);
+    struct graph g = {.op = op, .n_op = N_VIEW};
+    struct weights *w;
+    struct pool *pool;
+    struct seen s = {0};
+    struct weights_from from = {.file = file, .on_progress = on_progress, .ctx = &s};
+    memcpy(was, op, sizeof op);
+    os_init();
+    assert_int_equal(weights_open(&w, &g), OK);
+    assert_int_equal(pool_open(&pool, 2), OK);
+    from.pool = pool;
+    const uint64_t each = weights_bytes(w) / N_VIEW;
+    const uint64_t n_more[] = {1, each, each + 1, 20 * each, 0};
+    const size_t n_packed[] = {1, 2, 4, 24, N_VIEW};
+    for (size_t i = 0; i < sizeof n_more / sizeof *n_more; i++) {
+        from.n_bytes_more = n_more[i];
+        if (i == 3) {
+            s.interrupts = true;
+            assert_int_equal(weights_pack(w, &from), ERR_INTR);
+            s.interrupts = false;
+            os_interrupt_clear();
+            assert_int_not_equal((weights_bytes(w) - weights_left(w)) % each, 0);
+            weights_bind(w, &g);
+            from.n_bytes_more = (n_packed[i] - 1) * each + 1 - (weights_bytes(w) - weights_left(w));
+        }
+        assert_int_equal(weights_pack(w, &from), OK);
+        assert_int_equal(weights_left(w), weights_bytes(w) - n_packed[i] * each);
+        assert_int_equal(s.n_done, n_packed[i] * each);
+        weights_bind(w, &g);
+        for (size_t j = 0; j < N_VIEW; j++) {
+            assert_ptr_equal(tensor_rows(&op[j].w[0]), was[j].w[0].data);
+            if (j >= n_packed[i])
+                assert_mapped(&op[j].w[0], &was[j].w[0]);
+            else
+                assert_true(op[j].w[0].is_packed);
+        }
+    }
+    for (size_t j = 0; j < N_VIEW; j++) {
+        uint8_t row[FILE_K * 2];
+        const struct tensor *const t = &op[j].w[0], *const rows = &was[j].w[0];
+        for (uint64_t r = j % 50; r < t->ne[1]; r += 50) {
+            pack_get_row(t->type, t->data, t->ne[1], t->ne[0], r, row);
+            assert_memory_equal(row, (const uint8_t *)rows->data + r * rows->row_bytes,
+                                rows->row_bytes);
+        }
+    }
+    assert_int_equal(weights_pack(w, &from), OK); /* nothing is left */
+    pool_close(pool);
+    weights_close(w);
     gguf_close(file);
 }
 
@@ -513,24 +574,51 @@ static void a_file_that_shrank_before(void **state)
     assert_int_equal(truncate(path, (off_t)gguf_file_bytes(file) - n_cut), 0);
     assert_int_equal(pack(w, file, 1), ERR_RUN);
     assert_non_null(strstr(err_msg(), "shrank.gguf: the file became shorter"));
-    assert_int_equal(mem_used(MEM_WEIGHTS), 0);
     weights_close(w);
+    assert_int_equal(mem_used(MEM_WEIGHTS), 0);
     gguf_close(file);
 }
 
-/* What the mapping would add if it were read through. */
-static void child_packs(void)
+static void look_through(const struct tensor *t)
+{
+    volatile uint8_t sum = 0;
+    for (size_t i = 0; i < tensor_bytes(t); i += 1024) sum ^= ((const uint8_t *)t->data)[i];
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long n_page = 0;
+    FILE *const f = fopen("/proc/self/statm", "r");
+    if (!f || fscanf(f, "%*u %lu", &n_page) != 1) _exit(5);
+    fclose(f);
+    return (uint64_t)n_page * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What the mapping would add if it were read through. late: it is, before packing and, what is not
+ * packed by then, once more halfway. */
+static void child_packs(bool late)
 {
     struct gguf *file;
     struct weights *w;
-    const uint64_t before = os_rss_peak_bytes();
+    struct pool *pool;
+    if (pool_open(&pool, 2)) _exit(1);
+    const uint64_t before = resident_bytes(), peak_before = os_rss_peak_bytes();
     if (gguf_open(&file, temp_path(&dir, "large.gguf"))) _exit(1);
-    struct gop op[] = {op_mul(gguf_tensor(file, "w"))};
-    struct graph g = {.op = op, .n_op = 1};
-    if (weights_open(&w, &g) || pack(w, file, 2)) _exit(2);
-    const uint64_t grown = os_rss_peak_bytes() - before;
+    const struct tensor *const t = gguf_tensor(file, "w"), *const v = gguf_tensor(file, "v");
+    struct gop op[] = {op_mul(t), op_mul(v)};
+    struct graph g = {.op = op, .n_op = 2};
+    struct weights_from from = {.file = file, .pool = pool, .n_bytes_more = late};
+    if (late) look_through(t);
+    if (late) look_through(v);
+    if (weights_open(&w, &g) || weights_pack(w, &from)) _exit(2);
+    if ((weights_left(w) > 0) != late) _exit(3);
+    if (late) look_through(v);
+    if (weights_pack(w, &from)) _exit(2);
+    const uint64_t most = weights_bytes(w) + (6u << 20);
+    const uint64_t grown = resident_bytes() - before, peak = os_rss_peak_bytes() - peak_before;
     if (grown < weights_bytes(w)) _exit(3); /* else this measures nothing */
-    _exit(grown < weights_bytes(w) + (4u << 20) ? 0 : 4);
+    if (grown > most) _exit(4);
+    _exit(peak <= most + (late ? tensor_bytes(v) : 0) ? 0 : 6);
 }
 
 static void memory_never_holds_a_matrix_twice(void **state)
@@ -541,13 +629,16 @@ static void memory_never_holds_a_matrix_twice(void **state)
     assert_int_equal(gguf_write_open(&writer, 0), OK);
     gguf_write_str(writer, "general.architecture", "none");
     gguf_write_tensor(writer, "w", DT_Q8_0, 2, (const uint64_t[]){4096, 4096}, NULL);
+    gguf_write_tensor(writer, "v", DT_Q8_0, 2, (const uint64_t[]){4096, 4096}, NULL);
     assert_int_equal(gguf_write_file(writer, temp_path(&dir, "large.gguf")), OK);
     gguf_write_close(writer);
-    const pid_t pid = fork();
-    if (pid == 0) child_packs();
-    int status = -1;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    for (int late = 0; late < 2; late++) {
+        const pid_t pid = fork();
+        if (pid == 0) child_packs(late);
+        int status = -1;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+    }
 }
 
 int main(void)
@@ -562,6 +653,7 @@ int main(void)
         cmocka_unit_test(memory_that_is_refused),
         cmocka_unit_test(progress_is_told),
         cmocka_unit_test(an_interrupt_ends_it),
+        cmocka_unit_test(part_by_part),
         cmocka_unit_test(a_file_that_shrinks_meanwhile),
         cmocka_unit_test(small_tensors_become_memory),
         cmocka_unit_test(a_file_that_shrank_before),

@@ -37,11 +37,6 @@ enum {
 #endif
 };
 
-INLINE vf vf_set(float f)
-{
-    return f - (vf){0}; /* a broadcast; 0 + f would be a sum, since it is not -0 for -0 */
-}
-
 /* Of n columns that are left, how many to take next, max at most: nearly equal parts, since 4 and 3
  * are faster than 6 and 1. */
 INLINE size_t even_part(size_t n, size_t max)

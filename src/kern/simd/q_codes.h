@@ -58,11 +58,10 @@ INLINE struct pair pair_nibbles(const uint8_t *p, size_t j)
 }
 
 /* Two bits of each of four quads in a vector: of quad j, and in the next vector of quad j + 4. */
-INLINE struct pair pair_twos(const uint8_t *p, size_t j, unsigned to)
+INLINE struct pair pair_twos(const uint8_t *p, size_t j)
 {
     const unsigned from = 2 * (unsigned)j;
-    return (struct pair){moved(quad_at(p, 0), from, to, (uint8_t)(3u << to)),
-                         moved(quad_at(p, 1), from, to, (uint8_t)(3u << to))};
+    return (struct pair){moved(quad_at(p, 0), from, 0, 3), moved(quad_at(p, 1), from, 0, 3)};
 }
 
 /* One bit of each of eight quads. */
@@ -142,17 +141,26 @@ INLINE struct pair pair_mxfp4(const uint8_t *p, size_t j)
 
 INLINE struct pair pair_q2_k(const uint8_t *p, size_t j)
 {
-    return pair_twos(p, j, 0);
+    return pair_twos(p, j);
 }
 
 INLINE struct pair pair_q3_k(const uint8_t *p, size_t j)
 {
-    return both(pair_ones(p, j, 2), pair_twos(p + QUAD_BYTES, j, 0));
+    return both(pair_ones(p, j, 2), pair_twos(p + QUAD_BYTES, j));
+}
+
+/* A quad of six bits that lies on top of three others: with this order a group takes 18 operations
+ * on vectors to take apart, with nibbles and pairs of bits apart 27 (one column from the cache, Zen
+ * 4: 61 and 52 GB/s). */
+INLINE vb tops(const uint8_t *p, size_t i)
+{
+    return moved(quad_at(p, i), 6, 0, 3) | moved(quad_at(p, i + 1), 6, 2, 12) |
+           moved(quad_at(p, i + 2), 6, 4, 48);
 }
 
 INLINE struct pair pair_q6_k(const uint8_t *p, size_t j)
 {
-    return over_nibbles(pair_twos(p, j, 4), p + 2 * QUAD_BYTES, j);
+    return (struct pair){quad_at(p, j) & 63, j < 2 ? quad_at(p, 4 + j) & 63 : tops(p, j % 2 * 3)};
 }
 
 /* ---- scales ---------------------------------------------------------------------------------- */
@@ -223,12 +231,13 @@ INLINE void scales_q5_1(const struct chunk *c, size_t g, vf *scale, vf *min)
     scales_q4_1(c, g, scale, min);
 }
 
-/* 2^(e - 128), where 0 and 1 are subnormal */
+/* 2^(e - 128): the exponent is moved into place, but for 0 and 1, which are subnormal, and where
+ * that gives less */
 INLINE void scales_mxfp4(const struct chunk *c, size_t g, vf *scale, vf *min)
 {
     (void)min;
     const vi e = rows_to_vi(byte_at(c, 0, g), c->row);
-    scale[0] = vf_select(e < 2, (vf)((e + 1) << 21), (vf)((e - 1) << 23));
+    scale[0] = vf_max((vf)((e - 1) << 23), (vf)((e + 1) << 21));
 }
 
 INLINE void scales_q2_k(const struct chunk *c, size_t g, vf *scale, vf *min)

@@ -9,11 +9,12 @@
  * first.
  *
  * Weights that come from memory are fetched ahead where multiplying takes longer than reading: a
- * CPU's own prefetchers lose the stream there. With T_COLS columns, straight from the tile, that is
- * kern_ahead.full (Zen 4, one core, VNNI, rows of 1536 of Q4_0: 8 columns 107 multiply-adds per ns
- * without, 162 with 4 KB; 4 columns 158 and 152, with AVX2 no difference); with many, the next tile
- * during the sweeps over this one (32 columns, rows of 576: 140 and 160). With fewer it is
- * kern_ahead.few.
+ * CPU's own prefetchers lose the stream there. With four columns or more, straight from the tile,
+ * that is kern_ahead.full (Zen 4, one core, VNNI: rows of 1536 of Q4_0, 8 columns, 107 multiply-
+ * adds per ns without, 162 with 4 KB; rows of 2048, 4 columns, 16 GB/s and 20, Q8_0 16 and 19, Q6_K
+ * 15 and 19, MXFP4 13.5 and 16.6, but 3 columns 26 and 26, 21 and 23, 21 and 24, 20 and 19; with
+ * AVX2 no difference); with many, the next tile during the sweeps over this one (32 columns, rows
+ * of 576: 140 and 160). With fewer it is kern_ahead.few.
  *
  * The file that includes this one supplies
  *     T_COLS                                 columns of a register tile
@@ -38,6 +39,7 @@
 
 enum {
     DECODE_COLS_MIN = 2 * T_COLS + 1, /* with fewer columns, decoding while multiplying is faster */
+    AHEAD_COLS_MIN = 4,               /* with fewer, the CPU's own prefetchers do as well */
 };
 
 /* ---- views ----------------------------------------------------------------------------------- */
@@ -120,7 +122,7 @@ INLINE void add_group(const struct job *m, const uint8_t *p, size_t g, const vf 
         UNROLL(2)
         for (size_t h = 0; h < n_part; h++) {
             sum[c] = vf_fma(vi_to_vf(part[h][c]), scale[h] * d, sum[c]);
-            if (t.has_min) sum[c] = vf_fnma(min[h], (vf){0} + s[h], sum[c]);
+            if (t.has_min) sum[c] = vf_fnma(min[h], vf_set(s[h]), sum[c]);
         }
     }
 }
@@ -339,7 +341,8 @@ INLINE void mul_tile(const struct kern_mul *a, size_t r0, const uint8_t *tile,
     for (size_t v = 0; v < (is_decoded ? N_SLICE : 1); v += T_SLICES(T_COLS)) {
         for (size_t c = 0, n; c < a->n_col; c += n) {
             n = next_cols(a->n_col - c);
-            const struct job m = job_new(a, r0, c, n == T_COLS ? ahead.full : ahead.few, t);
+            const size_t prefetch = n >= AHEAD_COLS_MIN || n == T_COLS ? ahead.full : ahead.few;
+            const struct job m = job_new(a, r0, c, prefetch, t);
             if (is_decoded) fetch_part(&next, n * T_SLICES(T_COLS));
             switch (n) {
 #define TILE_CASE(C)                                                                               \

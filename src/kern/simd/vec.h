@@ -85,6 +85,11 @@ INLINE void store_vi(int32_t *p, vi v)
     __builtin_memcpy(p, &v, sizeof v);
 }
 
+INLINE vf vf_set(float f)
+{
+    return f - (vf){0}; /* a broadcast; 0 + f would be a sum, since it is not -0 for -0 */
+}
+
 INLINE vf load_vf(const float *p)
 {
     vf v;
