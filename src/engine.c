@@ -9,7 +9,7 @@
  * Quantised weights are repacked (offload/weights.h) if all of them fit what is free. What must
  * stay free is what the sessions that are planned take for caches and states, and
  * REPACK_SPARE_BYTES: a system that is short of memory can drop pages of the mapped file, but of
- * repacked weights none, so it would end programs. Weights that are repacked late (late_bytes) are
+ * repacked weights none, so it would end programs. Weights that are repacked late (late_steps) are
  * so between steps, and each stage takes them into its graph before its next one.
  */
 #include "engine.h"
@@ -220,7 +220,7 @@ static enum engine_repack_state judge_repack(const struct engine_opts *o, const 
     if (o->no_repack) return REPACK_OFF;
     if (r->need_bytes > r->free_bytes) return REPACK_ROOM;
     if (o->plan_repack) return REPACK_PLANNED;
-    return o->late_bytes && gguf_cached(file) >= CACHED_MIN ? REPACK_LATE : REPACK_DONE;
+    return o->late_steps && gguf_cached(file) >= CACHED_MIN ? REPACK_LATE : REPACK_DONE;
 }
 
 /* Memory that is not given is no error here: the file's own rows do, too. */
@@ -246,6 +246,7 @@ static enum err repack(struct engine *e, const struct engine_opts *o, struct gra
     if (err == OK) err = weights_open(&e->weights, g);
     if (err) return err;
     e->late_bytes = o->late_bytes;
+    e->n_early = o->late_steps;
     r->n_bytes = weights_bytes(e->weights);
     r->need_bytes = r->n_bytes + n_bytes_sessions + REPACK_SPARE_BYTES;
     r->free_bytes = os_memory().free_bytes;
@@ -269,9 +270,11 @@ enum err engine_repack_for(struct engine *e, uint64_t n_tok, uint32_t n_batch)
 {
     struct engine_repack *const r = &e->info.repack;
     if (r->state != REPACK_LATE || n_tok == 0) return OK;
-    const bool is_first = !e->has_run, all = n_tok > n_batch;
-    e->has_run = true;
-    if (is_first && !all) return OK;
+    const bool all = n_tok > n_batch;
+    if (!all && e->n_early > 0) {
+        e->n_early--;
+        return OK;
+    }
     if (!has_room(r)) {
         r->state = REPACK_ROOM;
         return OK;

@@ -63,10 +63,10 @@ struct engine_opts {
     bool act_f32;     /* diagnostic: float32 activations for quantised weights, slow and exact */
     bool no_repack;   /* use the weights as the file has them: starts at once, runs slower */
     bool plan_repack; /* only find out whether they would be repacked */
-    /* 0: weights are repacked in engine_open(). Otherwise the first tokens, if they fit a batch,
-     * take them as the file has them, if that is in the page cache; then about so many bytes are
-     * repacked before each step, or all of them before more tokens than a batch. Meanwhile a step
-     * also changes engine_info.repack. */
+    /* 0: weights are repacked in engine_open(). Otherwise so many steps take them as the file has
+     * them, if that is in the page cache; then about late_bytes are repacked before each step. All
+     * are before more tokens than a batch. Meanwhile a step also changes engine_info.repack. */
+    uint32_t late_steps;
     uint64_t late_bytes;
     engine_progress_fn *on_repack; /* NULL, or called now and then with the bytes repacked */
     void *on_repack_ctx;
@@ -82,7 +82,7 @@ struct engine_opts {
 enum engine_repack_state {
     REPACK_NOTHING, /* no weights of a type that has such an order, or no model to run */
     REPACK_DONE,
-    REPACK_LATE,    /* as late_bytes says: will be, or some are */
+    REPACK_LATE,    /* as late_steps says: will be, or some are */
     REPACK_PLANNED, /* it would be, but for plan_repack */
     REPACK_OFF,     /* no_repack */
     REPACK_ROWS,    /* act_f32, which reads rows */

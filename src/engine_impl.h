@@ -27,7 +27,7 @@ struct engine {
     struct weights *weights;
     struct resident *experts;
     uint64_t late_bytes;
-    bool has_run; /* tokens, before weights were repacked */
+    uint32_t n_early; /* steps that are still to take weights as they are */
     struct engine_info info;
     char *name, *arch; /* NUL-terminated copies for info */
     enum engine_mode mode;

@@ -80,7 +80,7 @@ const struct cli_opt common_compute[] = {
      .help = "diagnostic: float32 activations for quantised weights, slow and exact"},
     {"no-repack", 0, CLI_FLAG, AT(no_repack), .alias = "-nr",
      .help = "leave quantised weights in the file's order instead of copying them into memory in "
-             "the kernels': starts sooner, runs slower, with the same result"},
+             "the kernels': no time is spent on that, runs slower, with the same result"},
     {0},
 };
 
@@ -180,8 +180,10 @@ static bool is_only_a_name(const char *s)
     return n > 0 && !is_gguf && access(s, F_OK) != 0 && errno == ENOENT;
 }
 
-/* Repacked before each token while an answer is written: 70 ms on two cores of Zen 4 [measured],
- * and few enough tokens that use the rest as it is. */
+/* What repacking costs is worth some thirty tokens, at best: shorter answers end sooner without,
+ * and longer ones not much later if it begins after half as many. Two cores of Zen 4 take 70 ms for
+ * so many bytes, ten times as long where the system has to find the memory first [measured]. */
+#define LATE_STEPS 16
 #define LATE_BYTES ((uint64_t)512 << 20)
 
 struct load_ui {
@@ -224,7 +226,7 @@ char *cmd_weights(char buf[CMD_WEIGHTS_BYTES], const struct engine_repack *r)
         break;
     case REPACK_LATE:
         if (r->n_done == 0)
-            snprintf(buf, CMD_WEIGHTS_BYTES, "%s mapped at first, to be repacked", size);
+            snprintf(buf, CMD_WEIGHTS_BYTES, "%s mapped, to be repacked", size);
         else
             snprintf(buf, CMD_WEIGHTS_BYTES, "%s of %s repacked in %.2f s",
                      ui_size(done, r->n_done), size, (double)r->ns / 1e9);
@@ -274,7 +276,8 @@ static enum err open_as(struct engine **e, const struct common_opts *o, enum eng
                              .act_f32 = o->act_f32,
                              .no_repack = o->no_repack,
                              .plan_repack = o->plan_repack,
-                             .late_bytes = o->late_repack ? LATE_BYTES : 0,
+                             .late_steps = o->late_repack ? LATE_STEPS : 0,
+                             .late_bytes = LATE_BYTES,
                              .n_ctx = n_ctx,
                              .n_seq = n_seq,
                              .type_k = o->type_k ? kv_type(o->type_k) : KV_F16,

@@ -45,7 +45,8 @@ struct run {
     bool is_chat;   /* the prompt is a conversation, not a text to continue */
     bool reasoning; /* the prompt ends with a mark: the answer begins inside */
     struct show show;
-    uint64_t start_ns; /* of the prefill */
+    uint64_t load_ns;  /* that the model took to open */
+    uint64_t start_ns; /* of the prefill, so much earlier */
 };
 
 /* ---- output ---------------------------------------------------------------------------------- */
@@ -81,7 +82,10 @@ static void print_timings(const struct run *r)
         cmd_note(&r->o->common, "peak memory %s", peak);
     const struct engine_repack *const repack = &engine_info(r->e)->repack;
     char weights[CMD_WEIGHTS_BYTES];
-    if (r->o->common.verbose && r->is_late && (repack->n_done || repack->state != REPACK_LATE))
+    if (r->is_late && repack->n_done)
+        cmd_note(&r->o->common, "weights: %s, between tokens, which is not in those speeds",
+                 cmd_weights(weights, repack));
+    else if (r->o->common.verbose && r->is_late && repack->state != REPACK_LATE)
         cmd_note(&r->o->common, "weights: %s", cmd_weights(weights, repack));
 }
 
@@ -159,7 +163,7 @@ static enum err write_text(struct run *r)
     if (err) return err;
     err = open_gen(r);
     if (err) return err;
-    r->start_ns = os_time_ns();
+    r->start_ns = os_time_ns() - r->load_ns;
     err = cmd_prefill(r->s, common, r->ids, r->n_ids);
     if (err == OK) {
         show_open(&r->show, stdout, false);
@@ -199,7 +203,9 @@ static enum err run(struct run *r, struct common_opts *common)
     common->late_repack = true;
     const unsigned flags = PROMPT_APPEND | PROMPT_CHOMP | (r->o->escape ? PROMPT_ESCAPES : 0u);
     if (prompt_is_file(common)) err = prompt_read(common, flags, &r->prompt);
+    const uint64_t open_ns = os_time_ns();
     if (err == OK) err = cmd_open_run(&r->e, common, cmd_n_ctx(common, 0), 1);
+    r->load_ns = os_time_ns() - open_ns;
     if (err == OK && !prompt_is_file(common)) err = prompt_read(common, flags, &r->prompt);
     if (err) return err;
     if (r->prompt.n == 0) cmd_note(common, "the prompt is empty: the text begins from nothing");

@@ -26,7 +26,7 @@ static void test_weights(void **state)
     r.state = REPACK_DONE;
     assert_weights(r, "3.0 GiB repacked in 1.50 s");
     r.state = REPACK_LATE;
-    assert_weights(r, "3.0 GiB mapped at first, to be repacked");
+    assert_weights(r, "3.0 GiB mapped, to be repacked");
     r.n_done = (uint64_t)1 << 29;
     assert_weights(r, "512 MiB of 3.0 GiB repacked in 1.50 s");
     r.state = REPACK_PLANNED;

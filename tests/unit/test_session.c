@@ -160,7 +160,8 @@ static void test_repacked_late(void **state)
     for (uint64_t late = 0; late < 4; late++) { /* the first one repacks at once */
         static const uint64_t late_bytes[] = {0, 1, 200000, (uint64_t)1 << 40};
         static float all[4][N][200];
-        const struct engine_opts o = {.n_thread = 2, .late_bytes = late_bytes[late]};
+        const struct engine_opts o = {
+            .n_thread = 2, .late_steps = late > 0, .late_bytes = late_bytes[late]};
         struct engine *e = NULL;
         uint32_t t[N];
         assert_int_equal(engine_open(&e, &o), OK);
@@ -202,7 +203,7 @@ static void test_repacking_is_disturbed(void **state)
     uint32_t t[N];
     for (int refused = 0; refused < 2; refused++) {
         struct engine *e = NULL;
-        const struct engine_opts o = {.n_thread = 2, .late_bytes = 1};
+        const struct engine_opts o = {.n_thread = 2, .late_steps = 1, .late_bytes = 1};
         assert_int_equal(engine_open(&e, &o), OK);
         const struct engine_repack *const r = &engine_info(e)->repack;
         make_tokens(e, 17, t, 8);
@@ -235,11 +236,13 @@ static void test_repacking_is_disturbed(void **state)
 }
 
 /* How much is repacked when sessions with this batch have taken so many tokens, two times. */
-static void assert_repacked(uint32_t n_batch, size_t n_first, size_t n_then, bool first, bool then)
+static void assert_repacked(uint32_t n_early, uint32_t n_batch, size_t n_first, size_t n_then,
+                            bool first, bool then)
 {
     struct engine *e = NULL;
     uint32_t t[N];
-    assert_int_equal(engine_open(&e, &(struct engine_opts){.n_thread = 1, .late_bytes = 1}), OK);
+    const struct engine_opts o = {.n_thread = 1, .late_steps = n_early, .late_bytes = 1};
+    assert_int_equal(engine_open(&e, &o), OK);
     const struct engine_repack *const r = &engine_info(e)->repack;
     make_tokens(e, 15, t, N);
     struct session *const s = open_session(e, n_batch);
@@ -249,6 +252,7 @@ static void assert_repacked(uint32_t n_batch, size_t n_first, size_t n_then, boo
     if (!first) assert_int_equal(r->n_done, 0);
     assert_int_equal(session_sync(s, t, n_first + n_then), OK);
     assert_int_equal(r->state, then ? REPACK_DONE : REPACK_LATE);
+    if (!then) assert_int_equal(r->n_done > 0, n_early < 2);
     session_free(s);
     engine_close(e);
 }
@@ -256,11 +260,12 @@ static void assert_repacked(uint32_t n_batch, size_t n_first, size_t n_then, boo
 static void test_when_weights_are_repacked(void **state)
 {
     (void)state;
-    assert_repacked(64, 1, 1, false, false);
-    assert_repacked(64, 30, 31, false, false);
-    assert_repacked(32, 1, 32, false, false);
-    assert_repacked(32, 33, 1, true, true); /* more than a batch */
-    assert_repacked(32, 32, 33, false, true);
+    assert_repacked(1, 64, 1, 1, false, false);
+    assert_repacked(2, 64, 1, 1, false, false);
+    assert_repacked(1, 64, 30, 31, false, false);
+    assert_repacked(1, 32, 1, 32, false, false);
+    assert_repacked(2, 32, 33, 1, true, true); /* more than a batch */
+    assert_repacked(2, 32, 32, 33, false, true);
 }
 
 static enum engine_repack_state repack_state(const struct engine_opts *o)
@@ -757,7 +762,8 @@ static void test_file_that_shrinks_before_repacking(void **state)
     uint32_t t[N];
     copy_model("models/demo/tinymoe-q8_0.gguf", false);
     os_init();
-    const struct engine_opts o = {.path = copy_path, .n_thread = 2, .late_bytes = 1};
+    const struct engine_opts o = {
+        .path = copy_path, .n_thread = 2, .late_steps = 1, .late_bytes = 1};
     assert_int_equal(engine_open(&e, &o), OK);
     make_tokens(e, 16, t, N);
     struct session *const s = open_session(e, 64);
