@@ -83,7 +83,7 @@ static void print_timings(const struct run *r)
     const struct engine_repack *const repack = &engine_info(r->e)->repack;
     char weights[CMD_WEIGHTS_BYTES];
     if (r->is_late && repack->n_done)
-        cmd_note(&r->o->common, "weights: %s, between tokens, which is not in those speeds",
+        cmd_note(&r->o->common, "weights: %s, not counted in the speeds",
                  cmd_weights(weights, repack));
     else if (r->o->common.verbose && r->is_late && repack->state != REPACK_LATE)
         cmd_note(&r->o->common, "weights: %s", cmd_weights(weights, repack));
