@@ -270,11 +270,10 @@ static uint64_t part_end(const struct weights *w, uint64_t n_bytes)
 {
     assert(w->n_done < w->n_strip);
     const uint64_t until = bytes_before(w, w->n_done) + n_bytes;
-    size_t i = 0;
-    while (end_of(&w->view[i]) <= w->n_done || bytes_before(w, end_of(&w->view[i])) < until) {
-        if (++i == w->n_view) return w->n_strip;
-    }
-    return end_of(&w->view[i]);
+    for (size_t i = 0; i + 1 < w->n_view; i++)
+        if (w->view[i + 1].first > w->n_done && w->view[i + 1].at >= until)
+            return w->view[i + 1].first;
+    return w->n_strip;
 }
 
 /* What was looked at of these strips need not stay in memory. */

@@ -287,6 +287,11 @@ void os_terminal_guard(const struct termios *normal, const char *leave)
 
 /* ---- mapped files ---------------------------------------------------------------------------- */
 
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
 static bool slot_claim(uint32_t *i_slot)
 {
     for (uint32_t i = 0; i < MAPS_MAX; i++) {
@@ -302,7 +307,7 @@ static bool slot_claim(uint32_t *i_slot)
 
 static void slot_publish(uint32_t i_slot, const void *data, size_t n_bytes, int fd)
 {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t page = page_size();
     atomic_store(&maps[i_slot].end, (uintptr_t)data + (n_bytes + page - 1) / page * page);
     atomic_store(&maps[i_slot].fd, fd);
     atomic_store(&maps[i_slot].start, (uintptr_t)data);
@@ -468,7 +473,7 @@ double os_map_cached(const struct os_map *m)
     enum { N_PLACE = 256, N_PAGE = 16 };
     struct stat st;
     if (fstat(m->fd, &st) != 0 || (geteuid() != st.st_uid && geteuid() != 0)) return 0;
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t page = page_size();
     const size_t n_page = (m->n_bytes + page - 1) / page;
     const size_t step = n_page / N_PLACE > N_PAGE ? n_page / N_PLACE : N_PAGE;
     uint64_t n_asked = 0, n_there = 0;
@@ -487,7 +492,7 @@ void os_map_forget(const struct os_map *m, size_t at, size_t n_bytes)
     assert(m->data);
     assert(at <= m->n_bytes);
     assert(n_bytes <= m->n_bytes - at);
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t page = page_size();
     const size_t begin = (at + page - 1) / page * page;
     const size_t end = at + n_bytes == m->n_bytes ? at + n_bytes : (at + n_bytes) / page * page;
     if (begin >= end) return;
@@ -509,7 +514,7 @@ bool os_map_own(const struct os_map *m, size_t at, size_t n_bytes)
     assert(at <= m->n_bytes);
     assert(n_bytes <= m->n_bytes - at);
     if (n_bytes == 0) return true;
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t page = page_size();
     const size_t begin = at / page * page;
     const size_t n = (at + n_bytes + page - 1) / page * page - begin;
     const size_t left = m->n_bytes - begin; /* the file may end within the last page */
